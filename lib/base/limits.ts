@@ -1,0 +1,60 @@
+/** Every bound of the product in one place. `config` may narrow those that are settable. */
+import { assert } from './errors.ts';
+
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+export const GIB = 1024 * MIB;
+
+export const LIMITS = {
+  keyBytesMax: 1 * KIB,
+  valueBytesMax: 16 * MIB,
+  /** A batch closes here, unless its only operation is larger. */
+  batchBytesMax: 4 * MIB,
+  /** A batch also closes here, so that one frame is one short store transaction. */
+  batchOperationsMax: 1024,
+  /** Largest frame that any node accepts from a file or a peer. */
+  framePayloadBytesMax: 17 * MIB,
+  frameOperationsMax: 1 << 20,
+  controlPayloadBytesMax: 1 * MIB,
+  queueBytesMax: 64 * MIB,
+  queueOperationsMax: 100_000,
+  requestBodiesBytesMax: 256 * MIB,
+  requestHeadBytesMax: 16 * KIB,
+  connectionsMax: 10_000,
+  waitingRequestsMax: 10_000,
+  /** Visible operations that SQLite doesn't have yet; above it, appends wait for the applier. */
+  unappliedBytesMax: 64 * MIB,
+  /** Log beyond the last checkpoint; above it, appends wait for the checkpointer. */
+  uncheckpointedBytesMax: 256 * MIB,
+  segmentBytes: 64 * MIB,
+  segmentBytesMin: 64 * KIB,
+  /** Frames kept in memory for followers at the tail, all followers together. */
+  tailBytesMax: 8 * MIB,
+  /** One read or write of a stream; a follower holds at most one. */
+  streamChunkBytes: 64 * KIB,
+  senderBytesMax: 1 * MIB,
+  retentionBytesMin: 256 * MIB,
+  retentionMsMin: 10 * 60_000,
+  retentionBytesMax: 4 * GIB,
+  retentionMsMax: 24 * 3_600_000,
+  heartbeatIntervalMs: 1_000,
+  peerSilentMs: 10_000,
+  forwardTimeoutMs: 5_000,
+  headersTimeoutMs: 5_000,
+  /** Longer than load balancers keep theirs, so that they never reuse a connection we just closed. */
+  keepAliveTimeoutMs: 75_000,
+  /** A request body must make progress at least this often. */
+  bodyIdleMs: 10_000,
+  cleanStopMs: 10_000,
+  membersMax: 1_000,
+} as const;
+
+assert(LIMITS.framePayloadBytesMax >= LIMITS.valueBytesMax + LIMITS.keyBytesMax + 64, 'the largest operation fits a frame');
+assert(LIMITS.batchBytesMax <= LIMITS.framePayloadBytesMax, 'a batch fits a frame');
+assert(LIMITS.batchOperationsMax <= LIMITS.frameOperationsMax, 'a batch fits a frame');
+assert(LIMITS.queueBytesMax >= LIMITS.valueBytesMax, 'the queue takes the largest value');
+assert(LIMITS.requestBodiesBytesMax >= LIMITS.valueBytesMax, 'the body budget takes the largest value');
+assert(LIMITS.streamChunkBytes * 2 <= LIMITS.senderBytesMax, 'a sender holds no more than its share');
+assert(LIMITS.heartbeatIntervalMs * 3 <= LIMITS.peerSilentMs, 'two lost heartbeats are no silence');
+assert(LIMITS.retentionBytesMin <= LIMITS.retentionBytesMax && LIMITS.retentionMsMin <= LIMITS.retentionMsMax, 'retention window');
+assert(LIMITS.uncheckpointedBytesMax <= LIMITS.retentionBytesMin, 'what recovery replays is always kept');
