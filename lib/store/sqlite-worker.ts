@@ -1,0 +1,111 @@
+/**
+ * A worker thread of the store: one connection, one call at a time. The same file serves as the
+ * writer, as the checkpointer, and as the threads that come and go for exports, digests and counts;
+ * none of them can hold the event loop of the main thread.
+ */
+import type { Database } from 'better-sqlite3';
+import { parentPort } from 'node:worker_threads';
+import { assert, messageOf } from '../base/errors.ts';
+import { adoptDatabaseFile, verifyDatabaseFile } from './database-file.ts';
+import { openReader, openWriter } from './sqlite-connection.ts';
+import { readAppliedState } from './schema.ts';
+import { exportSnapshot } from './snapshot-export.ts';
+import { SqliteCheckpointer } from './sqlite-checkpointer.ts';
+import { SqliteWriter } from './sqlite-writer.ts';
+import {
+  type AppliedRecord,
+  CLOSE_MESSAGE,
+  type OpenRequest,
+  type StoreCallMessage,
+  type StoreCallName,
+  type StoreCalls,
+  type StoreReplyMessage,
+} from './store-calls.ts';
+import { TableDigester } from './table-digest.ts';
+
+const port = parentPort;
+assert(port !== null, 'sqlite-worker.ts runs as a worker thread only');
+
+class SqliteWorker {
+  #database: Database | undefined;
+  #writer: SqliteWriter | undefined;
+
+  readonly calls: { readonly [Name in StoreCallName]: (request: StoreCalls[Name]['request']) => StoreCalls[Name]['result'] } = {
+    open: (request) => this.#open(request),
+    apply: (request) => this.#writerOrThrow().apply(request),
+    restartWal: () => this.#writerOrThrow().restartWal(),
+    checkpoint: () => new SqliteCheckpointer(this.#databaseOrThrow()).checkpoint(),
+    exportSnapshot: ({ path }) => exportSnapshot(this.#databaseOrThrow(), path),
+    pin: () => this.#pin(),
+    digest: () => this.#digest(),
+    countRows: () => this.#databaseOrThrow().prepare('SELECT count(*) FROM kv').pluck().get() as number,
+    verifyFile: ({ path }) => verifyDatabaseFile(path),
+    adoptFile: ({ path, clusterId }) => adoptDatabaseFile(path, clusterId),
+  };
+
+  close(): void {
+    this.#database?.close();
+  }
+
+  #open({ path, mode }: OpenRequest): AppliedRecord {
+    assert(this.#database === undefined, 'a thread opens one database');
+    this.#database = mode === 'write' ? openWriter(path) : openReader(path);
+    if (mode === 'write') this.#writer = new SqliteWriter(this.#database);
+    const { clusterId, lsn, chain, history } = readAppliedState(this.#database);
+    return { clusterId, lsn, chain, epochs: history.epochs };
+  }
+
+  #pin(): { readonly lsn: number; readonly chain: number } {
+    const database = this.#databaseOrThrow();
+    // BEGIN alone pins nothing: the transaction starts to see one state with its first read.
+    database.exec('BEGIN');
+    const { lsn, chain } = readAppliedState(database);
+    return { lsn, chain };
+  }
+
+  #digest(): { readonly rowCount: number; readonly sha256: string } {
+    const database = this.#databaseOrThrow();
+    assert(database.inTransaction, 'a digest is of a pinned state');
+    const digester = new TableDigester();
+    const rows = database
+      .prepare<[], [Buffer, Buffer, number]>('SELECT CAST(key AS BLOB), CAST(value AS BLOB), lsn FROM kv ORDER BY key')
+      .raw();
+    for (const [key, value, lsn] of rows.iterate()) digester.add(key, value, lsn);
+    database.exec('ROLLBACK');
+    return digester.finish();
+  }
+
+  #databaseOrThrow(): Database {
+    assert(this.#database !== undefined, 'open comes first');
+    return this.#database;
+  }
+
+  #writerOrThrow(): SqliteWriter {
+    assert(this.#writer !== undefined, 'this thread may only read');
+    return this.#writer;
+  }
+}
+
+const worker = new SqliteWorker();
+
+port.on('message', (message: StoreCallMessage | typeof CLOSE_MESSAGE) => {
+  if (message === CLOSE_MESSAGE) {
+    worker.close();
+    port.close();
+    return;
+  }
+  port.postMessage(replyTo(message));
+});
+
+function replyTo({ id, name, request }: StoreCallMessage): StoreReplyMessage {
+  try {
+    return { id, outcome: 'done', result: worker.calls[name](request as never) };
+  } catch (error) {
+    return { id, outcome: 'failed', code: codeOf(error), message: messageOf(error) };
+  }
+}
+
+function codeOf(error: unknown): string {
+  const { code } = error as { readonly code?: unknown };
+  return typeof code === 'string' ? code : 'unknown';
+}
