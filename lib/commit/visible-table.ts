@@ -1,0 +1,192 @@
+/**
+ * What reads see: durable operations at once from memory, all others from the store. The applier
+ * moves operations from memory to the store in transactions that are larger than the write groups,
+ * which costs a fraction; an entry leaves memory only when the store's own reads show it.
+ */
+import type { EpochHistory } from '../base/epoch-history.ts';
+import { LIMITS } from '../base/limits.ts';
+import type { Batch } from '../base/operation.ts';
+import { Watermark } from '../base/watermark.ts';
+import { type Clock, sleep } from '../env/clock.ts';
+import { DiskFullError } from '../env/disk.ts';
+import type { Logger } from '../observe/logger.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { Store, StoredRow, TableDigest } from '../store/store.ts';
+import type { LoggedBatch } from '../wal/wal.ts';
+
+export interface VisibleTableOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Called after each transaction of the store. */
+  readonly onApplied: () => void;
+  /** The store failed for good: the node has to stop. */
+  readonly onFailed: (error: unknown) => void;
+}
+
+interface PendingRow {
+  readonly value: string | null;
+  readonly lsn: number;
+}
+
+interface DigestRequest {
+  readonly atLsn: number;
+  readonly resolve: (digest: Promise<TableDigest>) => void;
+}
+
+/** One transaction of the store: short enough to be waited for, large enough to pay. */
+const TRANSACTION_OPERATIONS_MAX = 2048;
+const TRANSACTION_BYTES_MAX = LIMITS.batchBytesMax;
+const DISK_FULL_RETRY_MS = 1_000;
+
+export class VisibleTable {
+  readonly visible: Watermark;
+  readonly applied: Watermark;
+  readonly #options: VisibleTableOptions;
+  readonly #rows = new Map<string, PendingRow>();
+  #batches: LoggedBatch[] = [];
+  #unappliedBytes = 0;
+  #digestRequests: DigestRequest[] = [];
+  #isApplying = false;
+  #isStopped = false;
+  #idleWaiters: (() => void)[] = [];
+  #roomWaiters: (() => void)[] = [];
+
+  constructor(options: VisibleTableOptions) {
+    this.#options = options;
+    this.visible = new Watermark('visible', options.store.applied.lsn);
+    this.applied = new Watermark('applied', options.store.applied.lsn);
+  }
+
+  get unappliedBytes(): number {
+    return this.#unappliedBytes;
+  }
+
+  get appliedHistory(): EpochHistory {
+    return this.#options.store.applied.history;
+  }
+
+  get(key: string): StoredRow | undefined {
+    const pending = this.#rows.get(key);
+    if (pending === undefined) return this.#options.store.get(key);
+    return pending.value === null ? undefined : { value: pending.value, lsn: pending.lsn };
+  }
+
+  /** Makes durable batches visible. */
+  show(batches: readonly LoggedBatch[]): void {
+    for (const batch of batches) {
+      let lsn = batch.firstLsn;
+      for (const operation of batch.operations) {
+        if (operation.kind === 'put') this.#rows.set(operation.key, { value: operation.value, lsn });
+        else if (operation.kind === 'delete') this.#rows.set(operation.key, { value: null, lsn });
+        lsn += 1;
+      }
+      this.#batches.push(batch);
+      this.#unappliedBytes += batch.frameBytes;
+    }
+    this.visible.advance(batches.at(-1)!.lastLsn);
+    this.#startApplying();
+  }
+
+  /** Resolves when the store has caught up far enough to take more. */
+  async room(): Promise<void> {
+    while (this.#unappliedBytes > LIMITS.unappliedBytesMax) {
+      await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
+    }
+  }
+
+  /** A digest of the table at the first end of a batch at or after `atLsn`, the same on every node. */
+  digestAt(atLsn: number): Promise<TableDigest> {
+    return new Promise((resolve) => {
+      this.#digestRequests.push({ atLsn, resolve });
+      this.#startApplying();
+    });
+  }
+
+  /** Lets the transaction that is under way finish and begins no other: replay brings back the rest. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    if (this.#isApplying) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  #startApplying(): void {
+    if (this.#isApplying || this.#isStopped) return;
+    this.#isApplying = true;
+    this.#applyAll().catch(this.#options.onFailed);
+  }
+
+  async #applyAll(): Promise<void> {
+    await this.#beginDigests();
+    while (this.#batches.length > 0 && !this.#isStopped) {
+      const taken = this.#takeTransaction();
+      await this.#apply(taken);
+      this.#forget(taken);
+      this.applied.advance(taken.at(-1)!.lastLsn);
+      this.#options.onApplied();
+      await this.#beginDigests();
+    }
+    this.#isApplying = false;
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    if (this.#isStopped) return;
+    if (this.#digestRequests.some((request) => request.atLsn <= this.applied.lsn)) this.#startApplying();
+  }
+
+  #takeTransaction(): LoggedBatch[] {
+    let count = 0;
+    let operations = 0;
+    let bytes = 0;
+    for (const batch of this.#batches) {
+      operations += batch.operations.length;
+      bytes += batch.frameBytes;
+      if (count > 0 && (operations > TRANSACTION_OPERATIONS_MAX || bytes > TRANSACTION_BYTES_MAX)) break;
+      count += 1;
+      if (this.#digestRequests.some((request) => request.atLsn <= batch.lastLsn)) break;
+    }
+    return this.#batches.splice(0, count);
+  }
+
+  /** SQLite without room pauses here, and with it, by `room`, the writers; nothing is lost meanwhile. */
+  async #apply(batches: readonly Batch[]): Promise<void> {
+    const { clock, store, metrics, logger } = this.#options;
+    for (;;) {
+      const startedMs = clock.monotonicMs();
+      try {
+        await store.apply(batches);
+        metrics.applySeconds.observe((clock.monotonicMs() - startedMs) / 1000);
+        return;
+      } catch (error) {
+        if (!(error instanceof DiskFullError)) throw error;
+        logger.warn('the store has no disk space; trying again', { retryMs: DISK_FULL_RETRY_MS });
+        await sleep(clock, DISK_FULL_RETRY_MS);
+      }
+    }
+  }
+
+  #forget(applied: readonly LoggedBatch[]): void {
+    for (const batch of applied) {
+      let lsn = batch.firstLsn;
+      for (const operation of batch.operations) {
+        // A later write of the same key is still pending under its own LSN.
+        if ((operation.kind === 'put' || operation.kind === 'delete') && this.#rows.get(operation.key)?.lsn === lsn) {
+          this.#rows.delete(operation.key);
+        }
+        lsn += 1;
+      }
+      this.#unappliedBytes -= batch.frameBytes;
+    }
+    const waiters = this.#roomWaiters;
+    this.#roomWaiters = [];
+    for (const resolve of waiters) resolve();
+  }
+
+  async #beginDigests(): Promise<void> {
+    const due = this.#digestRequests.filter((request) => request.atLsn <= this.#options.store.applied.lsn);
+    if (due.length === 0) return;
+    this.#digestRequests = this.#digestRequests.filter((request) => !due.includes(request));
+    const { begun, digest } = this.#options.store.beginDigest();
+    for (const request of due) request.resolve(digest);
+    // A digest that can't be made is the asker's trouble, not the table's.
+    await begun.catch(() => {});
+  }
+}
