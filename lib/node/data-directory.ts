@@ -1,0 +1,181 @@
+/**
+ * The data directory of one node.
+ *
+ *   node.json         who this node is and which role it has; wins over the configuration
+ *   CURRENT           which generation holds the data, and where its log began
+ *   members.json      the nodes of the cluster
+ *   lock              held while a process uses the directory
+ *   gen-000001/       one generation: a database and the log that continues it
+ *     store.sqlite    (and SQLite's own -wal, -shm)
+ *     wal/
+ *   snapshots/        files being served
+ *
+ * A reseed builds the next generation aside and switches CURRENT by one rename: a database is never
+ * replaced in place, because SQLite would replay the old -wal into the new file and call it fine.
+ */
+import { EpochHistory, type Epoch, type LogPoint } from '../base/epoch-history.ts';
+import { ShiplogError, messageOf } from '../base/errors.ts';
+import { readDurableJson, writeDurableJson } from '../env/durable-file.ts';
+import type { Disk, DiskLock } from '../env/disk.ts';
+import type { Logger } from '../observe/logger.ts';
+import type { NodeRole } from './node-api.ts';
+
+const FORMAT = 1;
+const NODE_FILE = 'node.json';
+const CURRENT_FILE = 'CURRENT';
+
+export interface Identity {
+  readonly nodeId: string;
+  /** Null until the first start has decided it. */
+  readonly role: NodeRole | null;
+  /** A replica's upstream as it last was. */
+  readonly upstreamUrl: string | null;
+}
+
+export interface Generation {
+  readonly name: string;
+  readonly directory: string;
+  readonly databasePath: string;
+  readonly walDirectory: string;
+}
+
+export interface Current {
+  readonly generation: Generation;
+  readonly clusterId: string;
+  /** Where the generation's log began: the position of its first database. */
+  readonly base: LogPoint;
+  readonly history: EpochHistory;
+}
+
+export class DataDirectory {
+  readonly path: string;
+  readonly #disk: Disk;
+  readonly #logger: Logger;
+  readonly #lock: DiskLock;
+  #identity: Identity;
+  #current: Current | undefined;
+
+  private constructor(disk: Disk, logger: Logger, path: string, lock: DiskLock, identity: Identity, current: Current | undefined) {
+    this.#disk = disk;
+    this.#logger = logger;
+    this.path = path;
+    this.#lock = lock;
+    this.#identity = identity;
+    this.#current = current;
+  }
+
+  /**
+   * Takes the directory for this process and reads what it says; makes it where it is missing.
+   * @throws ShiplogError `data-directory-in-use`, `data-directory-invalid`.
+   */
+  static async open(options: { disk: Disk; logger: Logger; path: string; newNodeId: () => string }): Promise<DataDirectory> {
+    const { disk, path } = options;
+    try {
+      await disk.makeDirectory(path);
+    } catch (error) {
+      throw new ShiplogError('data-directory-invalid', `can't make the data directory ${path}: ${messageOf(error)}; create it, or run as a user that may`, { cause: error });
+    }
+    const lock = await disk.lock(`${path}/lock`);
+    try {
+      const identity = parseIdentity(path, await readDurableJson(disk, path, NODE_FILE)) ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null };
+      const current = parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
+      return new DataDirectory(disk, options.logger, path, lock, identity, current);
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  get current(): Current | undefined {
+    return this.#current;
+  }
+
+  get snapshotDirectory(): string {
+    return `${this.path}/snapshots`;
+  }
+
+  /** Makes a role durable. From here on it wins over the configuration. */
+  async setRole(role: NodeRole, upstreamUrl: string | null): Promise<void> {
+    this.#identity = { ...this.#identity, role, upstreamUrl };
+    await writeDurableJson(this.#disk, this.path, NODE_FILE, { format: FORMAT, ...this.#identity });
+  }
+
+  /** An empty generation with a name that was never used. What an interrupted attempt left is removed. */
+  async newGeneration(): Promise<Generation> {
+    await this.#removeOtherGenerations();
+    const last = this.#current === undefined ? 0 : Number(this.#current.generation.name.slice('gen-'.length));
+    const generation = generationNamed(this.path, `gen-${String(last + 1).padStart(6, '0')}`);
+    await this.#disk.makeDirectory(generation.walDirectory);
+    await this.#disk.syncDirectory(generation.directory);
+    await this.#disk.syncDirectory(this.path);
+    return generation;
+  }
+
+  /** The switch: after it, the generation is the data. Its files must be synced. */
+  async setCurrent(current: Current): Promise<void> {
+    await this.#disk.syncDirectory(current.generation.directory);
+    await writeDurableJson(this.#disk, this.path, CURRENT_FILE, {
+      format: FORMAT,
+      generation: current.generation.name,
+      database: 'store.sqlite',
+      clusterId: current.clusterId,
+      lsn: current.base.lsn,
+      chain: current.base.chain,
+      firstSegment: current.base.lsn + 1,
+      history: current.history.toJSON(),
+    });
+    this.#current = current;
+    await this.#removeOtherGenerations();
+  }
+
+  async #removeOtherGenerations(): Promise<void> {
+    for (const name of await this.#disk.list(this.path)) {
+      if (!/^gen-\d{6}$/.test(name) || name === this.#current?.generation.name) continue;
+      this.#logger.info('removing a generation that is not current', { path: `${this.path}/${name}` });
+      await this.#disk.remove(`${this.path}/${name}`);
+    }
+    await this.#disk.syncDirectory(this.path);
+  }
+
+  async close(): Promise<void> {
+    await this.#lock.release();
+  }
+}
+
+export function generationNamed(path: string, name: string): Generation {
+  const directory = `${path}/${name}`;
+  return { name, directory, databasePath: `${directory}/store.sqlite`, walDirectory: `${directory}/wal` };
+}
+
+/** What CURRENT says, without taking the directory: for tools that only read. */
+export async function readCurrent(disk: Disk, path: string): Promise<Current | undefined> {
+  return parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
+}
+
+function parseIdentity(path: string, stored: unknown): Identity | undefined {
+  if (stored === undefined) return undefined;
+  const { format, nodeId, role, upstreamUrl } = stored as Record<string, unknown>;
+  if (format !== FORMAT) throw unknownFormat(`${path}/${NODE_FILE}`, format);
+  if (typeof nodeId !== 'string' || (role !== 'primary' && role !== 'replica' && role !== null)) {
+    throw new ShiplogError('data-directory-invalid', `${path}/${NODE_FILE} lacks a node id or has an unknown role`);
+  }
+  return { nodeId, role, upstreamUrl: typeof upstreamUrl === 'string' ? upstreamUrl : null };
+}
+
+function parseCurrent(path: string, stored: unknown): Current | undefined {
+  if (stored === undefined) return undefined;
+  const { format, generation, clusterId, lsn, chain, history } = stored as Record<string, unknown>;
+  if (format !== FORMAT) throw unknownFormat(`${path}/${CURRENT_FILE}`, format);
+  if (typeof generation !== 'string' || !/^gen-\d{6}$/.test(generation) || typeof clusterId !== 'string' || typeof lsn !== 'number' || typeof chain !== 'number') {
+    throw new ShiplogError('data-directory-invalid', `${path}/${CURRENT_FILE} lacks a generation, cluster id or position`);
+  }
+  return { generation: generationNamed(path, generation), clusterId, base: { lsn, chain }, history: new EpochHistory(history as readonly Epoch[]) };
+}
+
+function unknownFormat(path: string, format: unknown): ShiplogError {
+  return new ShiplogError('data-directory-invalid', `${path} has format ${String(format)}, this program reads ${FORMAT}: it needs a newer Shiplog`);
+}

@@ -1,0 +1,55 @@
+/**
+ * A client's write on its way from a replica to the primary. It is sent at most once, unless it is
+ * certain that no byte of it left.
+ */
+import { ShiplogError, messageOf } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
+import { parsePosition } from '../base/position.ts';
+import type { Clock } from '../env/clock.ts';
+import { type Transport, TransportError, type TransportRequest, readBody } from '../env/transport.ts';
+import type { ForwardedResponse } from './node-api.ts';
+
+export interface ForwardOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly nodeId: string;
+  readonly primaryUrl: string;
+  readonly timeoutMs: number;
+  /** Resolves when reads on this node show `lsn`. */
+  readonly shown: (lsn: number, signal: AbortSignal) => Promise<void>;
+}
+
+/** @throws ShiplogError `no-primary`: not sent. `outcome-unknown`: perhaps carried out. `timeout`: carried out, not shown here yet. */
+export async function forwardWrite(request: TransportRequest, options: ForwardOptions): Promise<ForwardedResponse> {
+  const { clock, primaryUrl, timeoutMs } = options;
+  const deadline = new AbortController();
+  const timer = clock.setTimer(timeoutMs, () => deadline.abort(new Error(`no answer within ${timeoutMs} ms`)));
+  try {
+    const response = await send(request, options, deadline.signal);
+    const position = parsePosition(response.headers['shiplog-position'] ?? '');
+    if (response.status < 300 && position !== undefined) {
+      await options.shown(position.lsn, deadline.signal).catch((cause: unknown) => {
+        throw new ShiplogError('timeout', `written by the primary at ${response.headers['shiplog-position']}, but this replica does not show it yet`, {
+          cause,
+          extra: { position: response.headers['shiplog-position'] },
+        });
+      });
+    }
+    return response;
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    if (!error.mayHaveArrived) throw new ShiplogError('no-primary', `the primary ${primaryUrl} can't be reached: ${error.message}`, { cause: error, retryAfterS: 1 });
+    throw new ShiplogError('outcome-unknown', `the write was sent to ${primaryUrl}, but the answer did not come: ${messageOf(error)}; read the key to see`, { cause: error });
+  } finally {
+    timer.cancel();
+  }
+}
+
+async function send(request: TransportRequest, options: ForwardOptions, signal: AbortSignal): Promise<ForwardedResponse> {
+  const response = await options.transport.request(options.primaryUrl, {
+    ...request,
+    headers: { ...request.headers, 'shiplog-forwarded': options.nodeId },
+    signal,
+  });
+  return { status: response.status, headers: response.headers, body: await readBody(response.body, LIMITS.valueBytesMax) };
+}

@@ -1,0 +1,160 @@
+/**
+ * What a node offers to those around it: http/ and cli/ know a node by this type alone.
+ * http/ translates between it and requests, and decides nothing itself.
+ */
+import type { EpochHistory } from '../base/epoch-history.ts';
+import type { DataOperation } from '../base/operation.ts';
+import type { Position } from '../base/position.ts';
+import type { TransportRequest, TransportResponse } from '../env/transport.ts';
+
+export interface ReadResult {
+  readonly value: string;
+  /** Position of the key's last write. */
+  readonly position: Position;
+}
+
+/** A condition on the position of the key's last write. `*` = the key exists. */
+export interface WriteCondition {
+  /** The write happens only if the key's position is one of these. */
+  readonly ifMatch?: '*' | readonly Position[];
+  /** The write happens only if the key's position is none of these. */
+  readonly ifNoneMatch?: '*' | readonly Position[];
+}
+
+export type WriteResult =
+  /** Durable here; `position` is the write's own. */
+  | { readonly outcome: 'written'; readonly position: Position }
+  /** A delete of a key that does not exist: nothing was written. */
+  | { readonly outcome: 'absent' }
+  /** The condition did not hold; `current` is the key's position, or null where it does not exist. */
+  | { readonly outcome: 'precondition-failed'; readonly current: Position | null };
+
+/** How a write that reaches this node has to be handled. */
+export type WriteRoute =
+  | { readonly kind: 'local' }
+  | { readonly kind: 'forward'; readonly primaryUrl: string }
+  | { readonly kind: 'redirect'; readonly primaryUrl: string };
+
+export interface NodeApi {
+  readonly nodeId: string;
+  readonly nodeName: string;
+
+  /** Position of the newest operation that reads here show. */
+  visiblePosition(): Position;
+
+  /** @throws ShiplogError `not-ready` while there is no consistent state. */
+  read(key: string): ReadResult | undefined;
+
+  /**
+   * Where a write has to go.
+   * @throws ShiplogError `no-primary`, `read-only-replica`, `not-ready` or `stopping`.
+   */
+  writeRoute(): WriteRoute;
+
+  /**
+   * Commits one operation on the primary; resolves after the sync that covers it.
+   * @throws ShiplogError `not-primary`, `overloaded`, `disk-full`, `outcome-unknown`, `stopping`.
+   */
+  write(operation: DataOperation, condition: WriteCondition): Promise<WriteResult>;
+
+  /**
+   * Sends a client's write on to the primary and resolves once this node shows it too.
+   * The request is sent at most once unless it is certain that it did not arrive.
+   * @throws ShiplogError `no-primary` (not sent) or `outcome-unknown` (may have been carried out).
+   */
+  forward(primaryUrl: string, request: TransportRequest): Promise<ForwardedResponse>;
+
+  /** `GET /wal`: the endless stream. */
+  serveLog(request: TransportRequest): Promise<TransportResponse>;
+  /** `GET` and `HEAD /snapshot`. */
+  serveSnapshot(request: TransportRequest): Promise<TransportResponse>;
+  /** Everything under `/peer/`: only nodes call it. */
+  servePeer(request: TransportRequest): Promise<TransportResponse>;
+
+  status(): NodeStatus;
+  /** Recovered, log sound, reads answered? */
+  health(): Verdict;
+  /** Healthy and at most `lagMsMax` behind the primary? The default bound is the node's own. */
+  readiness(lagMsMax?: number): Verdict;
+  metricsText(): Promise<{ readonly contentType: string; readonly text: string }>;
+}
+
+export interface ForwardedResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+export interface Verdict {
+  readonly ok: boolean;
+  /** One line for humans. */
+  readonly reason: string;
+}
+
+export type NodeRole = 'primary' | 'replica';
+
+/** Body of `GET /status`. */
+export interface NodeStatus {
+  readonly name: string;
+  readonly nodeId: string;
+  readonly version: string;
+  readonly role: NodeRole;
+  /** One word for what the node is doing: see role/. */
+  readonly state: string;
+  readonly url: string;
+  readonly dataDirectory: string;
+  readonly clusterId: string | null;
+  readonly epoch: { readonly number: number; readonly id: string } | null;
+  readonly history: EpochHistory;
+  readonly positions: {
+    readonly appended: string;
+    readonly durable: string;
+    readonly visible: string;
+    readonly applied: string;
+    readonly checkpointed: string;
+  };
+  readonly uptimeMs: number;
+  /** On a replica. */
+  readonly upstream: UpstreamStatus | null;
+  readonly members: readonly MemberStatus[];
+  readonly followers: readonly FollowerStatus[];
+  /** Long work that is under way: bootstrap, snapshot, replay. */
+  readonly tasks: readonly TaskStatus[];
+  readonly log: { readonly segments: number; readonly bytes: number; readonly firstLsn: number };
+}
+
+export interface UpstreamStatus {
+  readonly url: string;
+  readonly connected: boolean;
+  /** The primary's durable position, as the last heartbeat told. */
+  readonly primaryPosition: string | null;
+  readonly lagOperations: number | null;
+  readonly lagMs: number | null;
+  readonly lastError: string | null;
+}
+
+export interface MemberStatus {
+  readonly nodeId: string;
+  readonly name: string;
+  readonly url: string;
+}
+
+export interface FollowerStatus {
+  readonly nodeId: string;
+  readonly name: string;
+  readonly connected: boolean;
+  readonly sent: string;
+  readonly durable: string;
+  readonly applied: string;
+  readonly lagOperations: number;
+  readonly lagBytes: number;
+  readonly lagMs: number;
+}
+
+export interface TaskStatus {
+  readonly name: string;
+  readonly doneBytes: number;
+  readonly totalBytes: number | null;
+  readonly bytesPerS: number;
+  readonly etaS: number | null;
+}

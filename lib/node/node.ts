@@ -1,0 +1,596 @@
+/**
+ * One node, put together. Reads top to bottom: start, the way of a read and of a write, what other
+ * nodes ask for, what operators ask for, stop.
+ */
+import { EpochHistory } from '../base/epoch-history.ts';
+import { ShiplogError, assert, messageOf, unreachable } from '../base/errors.ts';
+import type { DataOperation } from '../base/operation.ts';
+import { type Position, POSITION_ZERO, formatPosition } from '../base/position.ts';
+import type { TransportRequest, TransportResponse } from '../env/transport.ts';
+import { randomId } from '../env/random.ts';
+import { type CommitCondition, GroupCommit } from '../commit/group-commit.ts';
+import type { NodeGauges } from '../observe/metrics.ts';
+import { LogReceiver, type LogSink } from '../replication/log-receiver.ts';
+import { LogSender } from '../replication/log-sender.ts';
+import { MemberList } from '../replication/member-list.ts';
+import type { HeartbeatFrame } from '../replication/stream-protocol.ts';
+import { type RoleEffect, type RoleEvent, type RoleState, servesReads, transition } from '../role/role-machine.ts';
+import { SnapshotService } from '../snapshot/snapshot-service.ts';
+import { Bootstrap } from './bootstrap.ts';
+import { DataDirectory } from './data-directory.ts';
+import { Engine } from './engine.ts';
+import { forwardWrite } from './forwarding.ts';
+import type { ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReadResult, UpstreamStatus, Verdict, WriteCondition, WriteResult, WriteRoute } from './node-api.ts';
+import type { LiveNodeOptions, NodeOptions } from './node-options.ts';
+import { findUpstream } from './peer-search.ts';
+import { serveDigest } from './digest-route.ts';
+import { planStart } from './start-plan.ts';
+
+export class Node implements NodeApi {
+  readonly #options: NodeOptions;
+  readonly #directory: DataDirectory;
+  readonly #members: MemberList;
+  readonly #snapshots: SnapshotService;
+  readonly #startedMs: number;
+  #live: LiveNodeOptions;
+  #state: RoleState = 'starting';
+  #upstreamUrl: string | null = null;
+  #engine: Engine | undefined;
+  #sender: LogSender | undefined;
+  #receiver: LogReceiver | undefined;
+  #groupCommit: GroupCommit | undefined;
+  #bootstrap: Bootstrap | undefined;
+  #divergence: ShiplogError | undefined;
+  #failure: Error | undefined;
+  #onFailed: (error: Error) => void = () => {};
+  /** Resolves, with the reason, when the node can't go on: the process has to end. */
+  readonly failed: Promise<Error>;
+
+  private constructor(options: NodeOptions, directory: DataDirectory, members: MemberList) {
+    const { environment, logger, metrics } = options;
+    this.#options = options;
+    this.#live = options.live;
+    this.#directory = directory;
+    this.#members = members;
+    this.#startedMs = environment.clock.monotonicMs();
+    this.#snapshots = new SnapshotService({
+      store: () => this.#engine?.store,
+      disk: environment.disk,
+      clock: environment.clock,
+      directory: directory.snapshotDirectory,
+      logger,
+      metrics,
+    });
+    this.failed = new Promise((resolve) => {
+      this.#onFailed = resolve;
+    });
+    metrics.readGaugesFrom(() => this.#gauges());
+  }
+
+  /**
+   * Takes the data directory, recovers, and takes up its role. A replica without data is returned
+   * while it still fetches its first snapshot.
+   * @throws ShiplogError for everything that keeps a node from starting; nothing is left open then.
+   */
+  static async start(options: NodeOptions): Promise<Node> {
+    const { environment, logger } = options;
+    const directory = await DataDirectory.open({
+      disk: environment.disk,
+      logger,
+      path: options.dataDirectory,
+      newNodeId: () => randomId(environment.random),
+    });
+    try {
+      const node = new Node(options, directory, await MemberList.load(environment.disk, directory.path));
+      await node.#snapshots.start();
+      await node.#takeUpRole();
+      return node;
+    } catch (error) {
+      await directory.close();
+      throw error;
+    }
+  }
+
+  async #takeUpRole(): Promise<void> {
+    const { environment, logger, follow, peers, isNewCluster } = this.#options;
+    const { identity, current } = this.#directory;
+    const facts = { hasData: current !== undefined, storedRole: identity.role, storedUpstreamUrl: identity.upstreamUrl, follow, peers, isNewCluster };
+    const plan = planStart(facts);
+    switch (plan.kind) {
+      case 'open-primary':
+        if (plan.isFollowIgnored) logger.warn('this data directory is a primary\'s: follow in the configuration is ignored');
+        return this.#openAsPrimary();
+      case 'open-replica':
+        return this.#openAsReplica(plan.upstreamUrl);
+      case 'found':
+        await this.#found();
+        return this.#openAsPrimary();
+      case 'join':
+        return this.#join(plan.upstreamUrl);
+      case 'ask-peers':
+        return this.#join(await findUpstream(plan.peers, { ...environment, logger }));
+      default:
+        return unreachable(plan);
+    }
+  }
+
+  /** A new cluster: an empty database, durable before CURRENT names it. */
+  async #found(): Promise<void> {
+    const { environment, stores, logger } = this.#options;
+    const clusterId = randomId(environment.random);
+    await this.#directory.setRole('primary', null);
+    const generation = await this.#directory.newGeneration();
+    await stores.create(generation.databasePath, clusterId);
+    await this.#directory.setCurrent({ generation, clusterId, base: { lsn: 0, chain: 0 }, history: EpochHistory.EMPTY });
+    logger.info('founded a cluster', { clusterId });
+  }
+
+  async #openAsPrimary(): Promise<void> {
+    await this.#openEngine();
+    if (this.#engine!.wal.segments.length === 0) await this.#openEpoch();
+    await this.#members.add({ nodeId: this.nodeId, name: this.nodeName, url: this.#options.advertiseUrl });
+    this.#on('recovered-as-primary');
+  }
+
+  /** The first epoch of a cluster, also of one that begins with a restored snapshot. */
+  async #openEpoch(): Promise<void> {
+    const { environment } = this.#options;
+    const { wal, committer, table } = this.#engine!;
+    const parent = wal.history.current;
+    const epoch = { number: (parent?.number ?? 0) + 1, id: randomId(environment.random) };
+    await committer.commit([
+      {
+        type: 'operations',
+        epoch,
+        wallMs: environment.clock.wallMs(),
+        operations: [
+          {
+            kind: 'epoch-begin',
+            begin: 'first',
+            epoch,
+            parent: parent === undefined ? null : { number: parent.number, id: parent.id },
+            parentEnd: wal.end,
+            acceptedLoss: 0,
+          },
+        ],
+      },
+    ]);
+    // From here on every snapshot belongs to an epoch.
+    await table.applied.reached(wal.end.lsn);
+  }
+
+  async #openAsReplica(upstreamUrl: string): Promise<void> {
+    this.#upstreamUrl = upstreamUrl;
+    await this.#directory.setRole('replica', upstreamUrl);
+    await this.#openEngine();
+    this.#on('recovered-as-replica');
+  }
+
+  async #join(upstreamUrl: string): Promise<void> {
+    this.#upstreamUrl = upstreamUrl;
+    await this.#directory.setRole('replica', upstreamUrl);
+    this.#on('recovered-without-data');
+  }
+
+  async #openEngine(): Promise<void> {
+    const { environment, logger, metrics } = this.#options;
+    const engine = await Engine.open({
+      node: this.#options,
+      current: this.#directory.current!,
+      neededAfterLsn: () => this.#sender?.neededAfterLsn() ?? null,
+      onFailed: (error) => this.#fail(error),
+    });
+    this.#engine = engine;
+    this.#sender = new LogSender({
+      wal: engine.wal,
+      disk: environment.disk,
+      clock: environment.clock,
+      random: environment.random,
+      logger,
+      metrics,
+      clusterId: engine.clusterId,
+      nodeId: this.nodeId,
+      nodeName: this.nodeName,
+      members: this.#members,
+      heartbeat: () => this.#heartbeat(),
+    });
+    this.#groupCommit = new GroupCommit({
+      committer: engine.committer,
+      table: engine.table,
+      clock: environment.clock,
+      metrics,
+      writableEpoch: () => (this.#state === 'primary' || (this.#state === 'stopping' && this.role === 'primary') ? engine.history.current : undefined),
+      queueBytesMax: () => this.#live.queueBytesMax,
+    });
+  }
+
+  // ——— role ———
+
+  #on(event: RoleEvent): void {
+    const { state, effects } = transition(this.#state, event);
+    if (state !== this.#state) this.#options.logger.info('the node changes its state', { from: this.#state, to: state, because: event });
+    this.#state = state;
+    for (const effect of effects) this.#carryOut(effect);
+  }
+
+  #carryOut(effect: RoleEffect): void {
+    switch (effect) {
+      case 'take-writes':
+      case 'stop-serving':
+        return;
+      case 'start-receiver':
+        return this.#startReceiver();
+      case 'stop-receiver':
+        // It has stopped by itself: both reasons for this come from it.
+        this.#receiver = undefined;
+        return;
+      case 'bootstrap':
+        this.#runBootstrap().catch((error: unknown) => this.#fail(error));
+        return;
+      default:
+        unreachable(effect);
+    }
+  }
+
+  #startReceiver(): void {
+    const { environment, logger, metrics, advertiseUrl } = this.#options;
+    const engine = this.#engine!;
+    const sink: LogSink = {
+      get end() {
+        return engine.wal.end;
+      },
+      get history() {
+        return engine.history;
+      },
+      get visibleLsn() {
+        return engine.table.visible.lsn;
+      },
+      isReady: true,
+      commit: (sources) => engine.committer.commit(sources),
+    };
+    this.#receiver = new LogReceiver({
+      transport: environment.transport,
+      clock: environment.clock,
+      random: environment.random,
+      logger,
+      metrics,
+      upstreamUrl: this.#upstreamUrl!,
+      sink,
+      clusterId: engine.clusterId,
+      nodeId: this.nodeId,
+      nodeName: this.nodeName,
+      advertiseUrl,
+      onMembers: (members) => void this.#members.replace(members).catch((error: unknown) => this.#fail(error)),
+      onRefused: (error) => this.#refused(error),
+      onSinkFailed: (error) => this.#fail(error),
+    });
+    this.#receiver.start();
+  }
+
+  #refused(error: ShiplogError): void {
+    if (this.#state !== 'following') return;
+    if (error.code === 'position-gone') {
+      this.#options.logger.warn('the upstream no longer has this node\'s position: fetching a snapshot', { reason: error.message });
+      return this.#on('position-gone');
+    }
+    this.#divergence = error;
+    this.#options.logger.error('this node does not follow any more, and keeps everything as it is', { code: error.code, reason: error.message });
+    this.#on('history-diverged');
+  }
+
+  /** Fetches a snapshot, stores the stream beside it, and begins anew from both. */
+  async #runBootstrap(): Promise<void> {
+    const own = this.#engine === undefined ? undefined : { clusterId: this.#engine.clusterId, history: this.#engine.history, endLsn: this.#engine.wal.end.lsn };
+    await this.#closeEngine('this node fetches a snapshot');
+    this.#bootstrap = new Bootstrap({ node: this.#options, directory: this.#directory, upstreamUrl: this.#upstreamUrl!, own });
+    const current = await this.#bootstrap.run();
+    this.#bootstrap = undefined;
+    if (current === undefined) return;
+    await this.#directory.setCurrent(current);
+    await this.#openEngine();
+    if (this.#state === 'bootstrapping') this.#on('snapshot-installed');
+  }
+
+  async #closeEngine(reason: string): Promise<void> {
+    const engine = this.#engine;
+    if (engine === undefined) return;
+    this.#sender?.close(reason);
+    this.#sender?.drop();
+    this.#sender = undefined;
+    await this.#groupCommit?.close();
+    this.#groupCommit = undefined;
+    this.#engine = undefined;
+    await engine.close();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure !== undefined || this.#state === 'stopping') {
+      this.#options.logger.error('another failure while the node ends', { reason: messageOf(error) });
+      return;
+    }
+    this.#failure = error instanceof Error ? error : new Error(messageOf(error));
+    this.#options.logger.error('the node can not go on', { reason: messageOf(error) });
+    this.#on('fault');
+    this.#onFailed(this.#failure);
+  }
+
+  // ——— reads and writes ———
+
+  get nodeId(): string {
+    return this.#directory.identity.nodeId;
+  }
+
+  get nodeName(): string {
+    return this.#options.name;
+  }
+
+  get role(): NodeRole {
+    return this.#directory.identity.role ?? 'replica';
+  }
+
+  visiblePosition(): Position {
+    const engine = this.#engine;
+    return engine === undefined ? POSITION_ZERO : engine.history.positionOf(engine.table.visible.lsn);
+  }
+
+  read(key: string): ReadResult | undefined {
+    const engine = this.#readableEngine();
+    const row = engine.table.get(key);
+    this.#options.metrics.readsServed.increment();
+    return row === undefined ? undefined : { value: row.value, position: engine.history.positionOf(row.lsn) };
+  }
+
+  #readableEngine(): Engine {
+    if (this.#engine === undefined || !servesReads(this.#state)) throw this.#notReady();
+    return this.#engine;
+  }
+
+  #notReady(): ShiplogError {
+    if (this.#divergence !== undefined) return new ShiplogError('not-ready', `this node's history left that of its upstream: ${this.#divergence.message}`);
+    return new ShiplogError('not-ready', `this node is ${this.#state}; ask another one, or wait`);
+  }
+
+  writeRoute(): WriteRoute {
+    switch (this.#state) {
+      case 'primary':
+        return { kind: 'local' };
+      case 'stopping':
+        throw new ShiplogError('stopping', 'this node is stopping; ask another one');
+      case 'following':
+        break;
+      default:
+        throw this.#notReady();
+    }
+    const primaryUrl = this.#primaryUrl();
+    switch (this.#options.replicaWrites) {
+      case 'forward':
+        return { kind: 'forward', primaryUrl };
+      case 'redirect':
+        return { kind: 'redirect', primaryUrl };
+      case 'reject':
+        throw new ShiplogError('read-only-replica', `this replica takes no writes; the primary is ${primaryUrl}`);
+      default:
+        return unreachable(this.#options.replicaWrites);
+    }
+  }
+
+  #primaryUrl(): string {
+    const primaryId = this.#receiver?.status.heartbeat?.path[0];
+    return this.#members.all.find((member) => member.nodeId === primaryId)?.url ?? this.#upstreamUrl!;
+  }
+
+  async write(operation: DataOperation, condition: WriteCondition): Promise<WriteResult> {
+    if (this.#state !== 'primary' || this.#groupCommit === undefined) throw new ShiplogError('not-primary', 'this node is not the primary');
+    const engine = this.#engine!;
+    const result = await this.#groupCommit.submit(operation, this.#commitCondition(condition, engine));
+    switch (result.outcome) {
+      case 'written':
+        return { outcome: 'written', position: engine.history.positionOf(result.lsn) };
+      case 'absent':
+        return result;
+      case 'precondition-failed':
+        return { outcome: 'precondition-failed', current: result.currentLsn === null ? null : engine.history.positionOf(result.currentLsn) };
+      default:
+        return unreachable(result);
+    }
+  }
+
+  #commitCondition(condition: WriteCondition, engine: Engine): CommitCondition | undefined {
+    const { ifMatch, ifNoneMatch } = condition;
+    if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
+    const names = (list: '*' | readonly Position[], lsn: number | null): boolean => {
+      if (lsn === null) return false;
+      if (list === '*') return true;
+      const current = formatPosition(engine.history.positionOf(lsn));
+      return list.some((position) => formatPosition(position) === current);
+    };
+    return (lsn) => (ifMatch === undefined || names(ifMatch, lsn)) && (ifNoneMatch === undefined || !names(ifNoneMatch, lsn));
+  }
+
+  forward(primaryUrl: string, request: TransportRequest): Promise<ForwardedResponse> {
+    const { environment } = this.#options;
+    return forwardWrite(request, {
+      transport: environment.transport,
+      clock: environment.clock,
+      nodeId: this.nodeId,
+      primaryUrl,
+      timeoutMs: this.#live.forwardTimeoutMs,
+      shown: (lsn, signal) => this.#readableEngine().table.visible.reached(lsn, signal),
+    });
+  }
+
+  // ——— what other nodes ask for ———
+
+  async serveLog(request: TransportRequest): Promise<TransportResponse> {
+    if (this.#sender === undefined || this.#state === 'failed') throw this.#notReady();
+    return this.#sender.serve(request);
+  }
+
+  async serveSnapshot(request: TransportRequest): Promise<TransportResponse> {
+    this.#readableEngine();
+    return this.#snapshots.serve(request);
+  }
+
+  async servePeer(request: TransportRequest): Promise<TransportResponse> {
+    const path = request.target.split('?')[0];
+    if (path === '/peer/confirm' && request.method === 'POST') {
+      if (this.#sender === undefined) throw this.#notReady();
+      return this.#sender.takeConfirmations(request);
+    }
+    if (path === '/peer/digest' && request.method === 'GET') return serveDigest(request, this.#readableEngine(), this.#options.environment.clock);
+    throw new ShiplogError('no-such-route', `there is nothing at ${path}`);
+  }
+
+  #heartbeat(): HeartbeatFrame {
+    const upstream = this.#receiver?.status.heartbeat;
+    if (this.role === 'replica' && upstream !== undefined) return { ...upstream, path: [...upstream.path, this.nodeId] };
+    const { wal } = this.#engine!;
+    const epoch = wal.history.current!;
+    return {
+      kind: 'heartbeat',
+      lsn: wal.end.lsn,
+      epoch: { number: epoch.number, id: epoch.id },
+      wallMs: this.#options.environment.clock.wallMs(),
+      path: [this.nodeId],
+    };
+  }
+
+  // ——— what operators ask for ———
+
+  /** Takes over what may change while the node runs. */
+  reconfigure(live: LiveNodeOptions): void {
+    this.#live = live;
+  }
+
+  status(): NodeStatus {
+    const engine = this.#engine;
+    const current = engine?.history.current;
+    const position = (lsn: number | undefined): string => formatPosition(engine === undefined || lsn === undefined ? POSITION_ZERO : engine.history.positionOf(lsn));
+    return {
+      name: this.nodeName,
+      nodeId: this.nodeId,
+      version: this.#options.version,
+      role: this.role,
+      state: this.#state,
+      url: this.#options.advertiseUrl,
+      dataDirectory: this.#directory.path,
+      clusterId: engine?.clusterId ?? null,
+      epoch: current === undefined ? null : { number: current.number, id: current.id },
+      history: engine?.history ?? EpochHistory.EMPTY,
+      positions: {
+        appended: position(engine?.wal.end.lsn),
+        durable: position(engine?.wal.end.lsn),
+        visible: position(engine?.table.visible.lsn),
+        applied: position(engine?.table.applied.lsn),
+        checkpointed: position(engine?.wal.checkpointedLsn),
+      },
+      uptimeMs: Math.round(this.#options.environment.clock.monotonicMs() - this.#startedMs),
+      upstream: this.#upstreamStatus(),
+      members: this.#members.all,
+      followers: (this.#sender?.followers ?? []).map((follower) => ({
+        nodeId: follower.nodeId,
+        name: follower.name,
+        connected: follower.streamId !== null,
+        sent: position(follower.sentLsn),
+        durable: position(follower.durableLsn),
+        applied: position(follower.appliedLsn),
+        lagOperations: engine!.wal.end.lsn - follower.appliedLsn,
+        lagBytes: engine!.wal.bytesAfter(follower.durableLsn),
+        lagMs: Math.round(this.#sender!.lagMs(follower)),
+      })),
+      tasks: [...this.#snapshots.tasks, ...(this.#bootstrap?.tasks ?? [])],
+      log: { segments: engine?.wal.segments.length ?? 0, bytes: engine?.wal.sizeBytes ?? 0, firstLsn: (engine?.wal.start.lsn ?? 0) + 1 },
+    };
+  }
+
+  #upstreamStatus(): UpstreamStatus | null {
+    if (this.role === 'primary' || this.#upstreamUrl === null) return null;
+    const status = this.#receiver?.status;
+    const heartbeat = status?.heartbeat;
+    return {
+      url: this.#upstreamUrl,
+      connected: status?.isConnected ?? false,
+      primaryPosition: heartbeat === undefined ? null : formatPosition({ epochNumber: heartbeat.epoch.number, epochTag: heartbeat.epoch.id.slice(0, 4), lsn: heartbeat.lsn }),
+      lagOperations: heartbeat === undefined ? null : Math.max(0, heartbeat.lsn - (this.#engine?.table.visible.lsn ?? 0)),
+      lagMs: this.#lagMs(),
+      lastError: this.#divergence?.message ?? status?.lastError ?? null,
+    };
+  }
+
+  /** How long ago this node last knew that it had all that the primary had; null = never yet. */
+  #lagMs(): number | null {
+    const { status } = this.#receiver ?? {};
+    if (status?.caughtUpMs === undefined) return null;
+    const isCaughtUp = status.isConnected && (this.#engine?.table.visible.lsn ?? 0) >= status.heartbeat!.lsn;
+    return isCaughtUp ? 0 : Math.round(this.#options.environment.clock.monotonicMs() - status.caughtUpMs);
+  }
+
+  health(): Verdict {
+    if (this.#failure !== undefined) return { ok: false, reason: this.#failure.message };
+    if (this.#engine === undefined || !servesReads(this.#state)) return { ok: false, reason: this.#notReady().message };
+    if (this.#state === 'stopping') return { ok: false, reason: 'this node is stopping' };
+    return { ok: true, reason: this.#state };
+  }
+
+  readiness(lagMsMax = this.#live.readyLagMs): Verdict {
+    const health = this.health();
+    if (!health.ok || this.role === 'primary') return health;
+    const lagMs = this.#lagMs();
+    if (lagMs === null) return { ok: false, reason: 'this replica has not heard of the primary yet' };
+    if (lagMs > lagMsMax) return { ok: false, reason: `this replica is ${lagMs} ms behind, allowed are ${lagMsMax} ms` };
+    return { ok: true, reason: `${lagMs} ms behind` };
+  }
+
+  async metricsText(): Promise<{ contentType: string; text: string }> {
+    const { metrics } = this.#options;
+    return { contentType: metrics.contentType, text: await metrics.text() };
+  }
+
+  #gauges(): NodeGauges {
+    const engine = this.#engine;
+    const upstream = this.#upstreamStatus();
+    const endLsn = engine?.wal.end.lsn ?? 0;
+    return {
+      isPrimary: this.role === 'primary',
+      epochNumber: engine?.history.current?.number ?? 0,
+      appendedLsn: endLsn,
+      durableLsn: endLsn,
+      visibleLsn: engine?.table.visible.lsn ?? 0,
+      appliedLsn: engine?.table.applied.lsn ?? 0,
+      checkpointedLsn: engine?.wal.checkpointedLsn ?? 0,
+      queueOperations: this.#groupCommit?.queueOperations ?? 0,
+      queueBytes: this.#groupCommit?.queueBytes ?? 0,
+      unappliedBytes: engine?.table.unappliedBytes ?? 0,
+      logBytes: engine?.wal.sizeBytes ?? 0,
+      segmentCount: engine?.wal.segments.length ?? 0,
+      requestBodyBytes: 0,
+      upstreamLagOperations: upstream?.lagOperations ?? null,
+      upstreamLagSeconds: upstream?.lagMs == null ? null : upstream.lagMs / 1000,
+      followers: (this.#sender?.followers ?? []).map((follower) => ({
+        name: follower.name,
+        connected: follower.streamId !== null,
+        lagOperations: endLsn - follower.appliedLsn,
+        lagBytes: engine!.wal.bytesAfter(follower.durableLsn),
+        lagSeconds: this.#sender!.lagMs(follower) / 1000,
+      })),
+    };
+  }
+
+  // ——— stop ———
+
+  /** First half of a clean stop: no new writes, streams end with an end frame. What is in flight goes on. */
+  beginStop(): void {
+    this.#on('stop-requested');
+    this.#sender?.close('the node is stopping');
+  }
+
+  /** Second half: finish, sync, close. Call it when no request is being answered any more. */
+  async stop(): Promise<void> {
+    assert(this.#state === 'stopping' || this.#state === 'failed', 'beginStop comes first');
+    await this.#bootstrap?.stop();
+    await this.#receiver?.stop();
+    await this.#snapshots.close();
+    await this.#closeEngine('the node is stopping');
+    await this.#directory.close();
+  }
+}

@@ -1,0 +1,14 @@
+/** Where a node gets its tables from: SQLite, or in a simulation, memory. */
+import type { Store } from '../store/store.ts';
+import { SqliteStore, createSqliteDatabase } from '../store/sqlite-store.ts';
+
+export interface StoreProvider {
+  /** Makes an empty, synced database; the caller syncs the directory. */
+  create(path: string, clusterId: string): Promise<void>;
+  open(path: string): Promise<Store>;
+}
+
+export const SQLITE_STORES: StoreProvider = {
+  create: (path, clusterId) => Promise.resolve(createSqliteDatabase(path, { clusterId })),
+  open: (path) => SqliteStore.open({ path }),
+};

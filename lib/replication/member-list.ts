@@ -1,0 +1,63 @@
+/** The nodes of the cluster: the primary learns them at the handshake, all store them. */
+import { LIMITS } from '../base/limits.ts';
+import type { Disk } from '../env/disk.ts';
+import { readDurableJson, writeDurableJson } from '../env/durable-file.ts';
+
+export interface Member {
+  readonly nodeId: string;
+  readonly name: string;
+  /** Where other nodes reach it. */
+  readonly url: string;
+}
+
+const FILE_NAME = 'members.json';
+
+export class MemberList {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  #members: readonly Member[];
+  #saving: Promise<void> = Promise.resolve();
+  readonly #listeners = new Set<() => void>();
+
+  private constructor(disk: Disk, directory: string, members: readonly Member[]) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#members = members;
+  }
+
+  static async load(disk: Disk, directory: string): Promise<MemberList> {
+    const stored = (await readDurableJson(disk, directory, FILE_NAME)) as { members: readonly Member[] } | undefined;
+    return new MemberList(disk, directory, stored?.members ?? []);
+  }
+
+  get all(): readonly Member[] {
+    return this.#members;
+  }
+
+  /** Resolves once the member is in the durable list. A known id with another name or URL is updated. */
+  async add(member: Member): Promise<void> {
+    const known = this.#members.find((each) => each.nodeId === member.nodeId);
+    if (known !== undefined && known.name === member.name && known.url === member.url) return this.#saving;
+    if (known === undefined && this.#members.length >= LIMITS.membersMax) return;
+    return this.#change([...this.#members.filter((each) => each.nodeId !== member.nodeId), member]);
+  }
+
+  /** Takes over the primary's list. */
+  async replace(members: readonly Member[]): Promise<void> {
+    if (JSON.stringify(members) === JSON.stringify(this.#members)) return this.#saving;
+    return this.#change(members);
+  }
+
+  #change(members: readonly Member[]): Promise<void> {
+    this.#members = members;
+    for (const listener of this.#listeners) listener();
+    // One write after another: two renames of one file must not overtake each other.
+    this.#saving = this.#saving.then(() => writeDurableJson(this.#disk, this.#directory, FILE_NAME, { members: this.#members }));
+    return this.#saving;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
