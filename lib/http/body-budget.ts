@@ -1,0 +1,55 @@
+import { assert } from '../base/errors.ts';
+
+/** Memory that bodies of all connections together may take. Whoever gets none is told so at once. */
+export class BodyBudget {
+  readonly bytesMax: number;
+  #usedBytes = 0;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** An empty reservation, to be grown. */
+  open(): BodyReservation {
+    return new BodyReservation((bytes) => this.#take(bytes));
+  }
+
+  #take(bytes: number): boolean {
+    if (bytes > 0 && this.#usedBytes + bytes > this.bytesMax) return false;
+    this.#usedBytes += bytes;
+    assert(this.#usedBytes >= 0, 'more of the body budget was given back than taken');
+    return true;
+  }
+}
+
+/** One body's share of the budget. */
+export class BodyReservation {
+  readonly #take: (bytes: number) => boolean;
+  #bytes = 0;
+
+  constructor(take: (bytes: number) => boolean) {
+    this.#take = take;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Makes the share at least `bytes` large. False, and nothing changed, where the budget has no more. */
+  growTo(bytes: number): boolean {
+    if (bytes <= this.#bytes) return true;
+    if (!this.#take(bytes - this.#bytes)) return false;
+    this.#bytes = bytes;
+    return true;
+  }
+
+  /** Gives everything back; doing it twice is harmless. */
+  release(): void {
+    this.#take(-this.#bytes);
+    this.#bytes = 0;
+  }
+}

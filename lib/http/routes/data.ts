@@ -1,0 +1,181 @@
+/** The three calls that the product is for: get, set, del. */
+import type { Router } from '@koa/router';
+
+import { ShiplogError, unreachable } from '../../base/errors.ts';
+import type { DataOperation } from '../../base/operation.ts';
+import { type Position, formatPosition } from '../../base/position.ts';
+import type { Clock } from '../../env/clock.ts';
+import type { NodeApi, WriteCondition, WriteRoute } from '../../node/node-api.ts';
+import type { BodyBudget } from '../body-budget.ts';
+import { formatETag, judgeRead, writeConditionOf } from '../conditions.ts';
+import { FORWARDED_HEADER, forwardedRequest, relay } from '../forwarding.ts';
+import type { HttpContext, HttpState } from '../http-context.ts';
+import { decodeKey } from '../key.ts';
+import { LARGE_ANSWER_LENGTH, sendLargeAnswer } from '../large-answer.ts';
+import { type ValueFormat, negotiateFormat } from '../media-type.ts';
+import { readRequestBody } from '../request-body.ts';
+import { parseQuery } from '../request-target.ts';
+import { bodyBytesMax, bodyKindOf, decodeValue } from '../value.ts';
+
+export interface DataRouteOptions {
+  readonly node: NodeApi;
+  readonly clock: Clock;
+  readonly requestBodies: BodyBudget;
+  readonly largeAnswers: BodyBudget;
+  readonly bodyIdleMs: number;
+}
+
+export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptions): void {
+  const { node, clock, requestBodies, largeAnswers, bodyIdleMs } = options;
+
+  router.get('/get/', (ctx: HttpContext): Promise<void> | undefined => {
+    const key = admitKey(ctx);
+    const format = negotiateFormat(ctx.req.headers.accept);
+    const found = node.read(key);
+    if (found === undefined) throw new ShiplogError('not-found', `there is no key ${shownKey(key)}`);
+
+    setPosition(ctx, node);
+    ctx.set('ETag', formatETag(found.position, format));
+    const verdict = judgeRead(ctx.req.headers, found.position, format);
+    switch (verdict) {
+      case 'not-modified':
+        ctx.status = 304;
+        return undefined;
+      case 'precondition-failed':
+        throw preconditionFailed(found.position);
+      case 'send':
+        break;
+      default:
+        return unreachable(verdict);
+    }
+    const text = format === 'json' ? JSON.stringify(found.value) : found.value;
+    ctx.set('Content-Type', CONTENT_TYPES[format]);
+    ctx.status = 200;
+    if (text.length >= LARGE_ANSWER_LENGTH && ctx.method === 'GET') {
+      return sendLargeAnswer(ctx, text, { budget: largeAnswers, clock, stallMs: bodyIdleMs });
+    }
+    ctx.body = text;
+    return undefined;
+  });
+
+  router.register('/set/', ['POST', 'PUT'], async (ctx: HttpContext): Promise<void> => {
+    const key = admitKey(ctx);
+    const kind = bodyKindOf(ctx.req.headers);
+    const condition = writeConditionOf(ctx.req.headers);
+    // Asked before the upload too: a node that can't take the write should say so before it takes the body.
+    if (redirected(ctx, node, routeOfWrite(ctx, node))) return;
+
+    const reservation = requestBodies.open();
+    try {
+      const body = await readRequestBody(ctx.req, ctx.res, { reservation, bytesMax: bodyBytesMax(kind), clock, idleMs: bodyIdleMs });
+      const value = decodeValue(kind, body);
+      await carryOut(ctx, { kind: 'put', key, value }, condition, body);
+    } finally {
+      // Not before the answer: until then the value is in memory, and somebody has to count it.
+      reservation.release();
+    }
+  });
+
+  router.delete('/del/', (ctx: HttpContext): Promise<void> => {
+    const key = admitKey(ctx);
+    return carryOut(ctx, { kind: 'delete', key }, writeConditionOf(ctx.req.headers), undefined);
+  });
+
+  async function carryOut(ctx: HttpContext, operation: DataOperation, condition: WriteCondition, body: Buffer | undefined): Promise<void> {
+    const route = routeOfWrite(ctx, node);
+    if (redirected(ctx, node, route)) return;
+    if (route.kind === 'forward') {
+      const response = await node.forward(route.primaryUrl, forwardedRequest(ctx, body, node.nodeId));
+      relay(ctx, response);
+      if (!ctx.res.hasHeader('Shiplog-Position')) setPosition(ctx, node);
+      return;
+    }
+
+    const result = await node.write(operation, condition);
+    setPosition(ctx, node);
+    switch (result.outcome) {
+      case 'written':
+        if (operation.kind === 'put') ctx.set('ETag', formatETag(result.position, 'text'));
+        ctx.set('Content-Type', CONTENT_TYPES.text);
+        ctx.body = 'OK';
+        return;
+      case 'absent':
+        throw new ShiplogError('not-found', `there is no key ${shownKey(operation.key)}`);
+      case 'precondition-failed':
+        if (result.current !== null) ctx.set('ETag', formatETag(result.current, 'text'));
+        throw preconditionFailed(result.current);
+      default:
+        unreachable(result);
+    }
+  }
+
+  /** Sets what every data answer carries, and reads the key. */
+  function admitKey(ctx: HttpContext): string {
+    ctx.set(DATA_HEADERS);
+    const { rawKey, query } = ctx.state.target;
+    if (query !== '') refuseParameters(query);
+    if (ctx.req.headers['shiplog-min-position'] !== undefined) {
+      throw new ShiplogError('unknown-parameter', 'the header Shiplog-Min-Position is not supported yet');
+    }
+    return decodeKey(rawKey!);
+  }
+}
+
+const CONTENT_TYPES: Readonly<Record<ValueFormat, string>> = { text: 'text/plain; charset=utf-8', json: 'application/json' };
+
+const DATA_HEADERS = {
+  'Vary': 'Accept',
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Content-Type-Options': 'nosniff',
+} as const;
+
+/** Promised for later versions. To ignore them would be to break that promise in silence. */
+const LATER_PARAMETERS: ReadonlySet<string> = new Set(['ack', 'min', 'timeout', 'wait']);
+
+function refuseParameters(query: string): void {
+  for (const name of parseQuery(query).keys()) {
+    throw new ShiplogError(
+      'unknown-parameter',
+      LATER_PARAMETERS.has(name)
+        ? `the parameter ${name} is not supported yet`
+        : `there is no parameter ${JSON.stringify(name.slice(0, 100))}; a question mark inside a key is written %3F`,
+    );
+  }
+}
+
+function routeOfWrite(ctx: HttpContext, node: NodeApi): WriteRoute {
+  const route = node.writeRoute();
+  const forwardedBy = ctx.req.headers[FORWARDED_HEADER];
+  if (route.kind !== 'local' && forwardedBy !== undefined) {
+    // Two nodes that take each other for the primary would pass it to and fro for ever.
+    throw new ShiplogError('not-primary', 'this write was forwarded here, but this node is not the primary; it is not forwarded again');
+  }
+  return route;
+}
+
+/** True where the answer is a redirect, and complete. */
+function redirected(ctx: HttpContext, node: NodeApi, route: WriteRoute): route is Extract<WriteRoute, { kind: 'redirect' }> {
+  if (route.kind !== 'redirect') return false;
+  const location = `${route.primaryUrl.replace(/\/$/, '')}${ctx.state.target.raw}`;
+  ctx.status = 307;
+  setPosition(ctx, node);
+  ctx.set('Location', location);
+  ctx.set('Content-Type', CONTENT_TYPES.text);
+  ctx.body = `writes go to ${location}\n`;
+  return true;
+}
+
+function setPosition(ctx: HttpContext, node: NodeApi): void {
+  ctx.set('Shiplog-Position', formatPosition(node.visiblePosition()));
+}
+
+function preconditionFailed(current: Position | null): ShiplogError {
+  return new ShiplogError(
+    'precondition-failed',
+    current === null ? 'the key does not exist' : `the last write of the key has the position ${formatPosition(current)}`,
+  );
+}
+
+function shownKey(key: string): string {
+  return JSON.stringify(key.length > 100 ? `${key.slice(0, 100)}…` : key);
+}
