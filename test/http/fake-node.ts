@@ -1,0 +1,128 @@
+/** A node that is a map: it honours NodeApi as far as http/ can tell, and remembers what it was asked. */
+import { EpochHistory } from '../../lib/base/epoch-history.ts';
+import { ShiplogError } from '../../lib/base/errors.ts';
+import type { DataOperation } from '../../lib/base/operation.ts';
+import { type Position, formatPosition } from '../../lib/base/position.ts';
+import type { TransportRequest, TransportResponse } from '../../lib/env/transport.ts';
+import type {
+  ForwardedResponse,
+  NodeApi,
+  NodeRole,
+  NodeStatus,
+  ReadResult,
+  Verdict,
+  WriteCondition,
+  WriteResult,
+  WriteRoute,
+} from '../../lib/node/node-api.ts';
+
+export class FakeNode implements NodeApi {
+  readonly nodeId = 'f'.repeat(32);
+  readonly nodeName = 'fake';
+  readonly rows = new Map<string, ReadResult>();
+  readonly forwarded: { readonly primaryUrl: string; readonly request: TransportRequest }[] = [];
+
+  role: NodeRole = 'primary';
+  ready = true;
+  route: WriteRoute = { kind: 'local' };
+  verdict: Verdict = { ok: true, reason: 'all is well' };
+  /** What `readiness` was asked with last. */
+  askedLagMs: number | undefined;
+  lsn = 41;
+  /** Awaited in every write, before it happens. */
+  beforeWrite: () => Promise<void> = () => Promise.resolve();
+  forwardAnswer: (request: TransportRequest) => Promise<ForwardedResponse> = () =>
+    Promise.reject(new ShiplogError('no-primary', 'no primary here'));
+  serve: (request: TransportRequest) => Promise<TransportResponse> = () =>
+    Promise.reject(new ShiplogError('not-ready', 'this fake serves nothing'));
+
+  visiblePosition(): Position {
+    return { epochNumber: 1, epochTag: 'c04d', lsn: this.lsn };
+  }
+
+  read(key: string): ReadResult | undefined {
+    if (!this.ready) throw new ShiplogError('not-ready', 'still loading the first snapshot');
+    return this.rows.get(key);
+  }
+
+  writeRoute(): WriteRoute {
+    if (!this.ready) throw new ShiplogError('not-ready', 'still loading the first snapshot');
+    return this.route;
+  }
+
+  async write(operation: DataOperation, condition: WriteCondition): Promise<WriteResult> {
+    await this.beforeWrite();
+    const current = this.rows.get(operation.key)?.position ?? null;
+    if (!holds(condition, current)) return { outcome: 'precondition-failed', current };
+    if (operation.kind === 'delete') {
+      if (!this.rows.delete(operation.key)) return { outcome: 'absent' };
+      this.lsn += 1;
+      return { outcome: 'written', position: this.visiblePosition() };
+    }
+    this.lsn += 1;
+    this.rows.set(operation.key, { value: operation.value, position: this.visiblePosition() });
+    return { outcome: 'written', position: this.visiblePosition() };
+  }
+
+  forward(primaryUrl: string, request: TransportRequest): Promise<ForwardedResponse> {
+    this.forwarded.push({ primaryUrl, request });
+    return this.forwardAnswer(request);
+  }
+
+  serveLog(request: TransportRequest): Promise<TransportResponse> {
+    return this.serve(request);
+  }
+
+  serveSnapshot(request: TransportRequest): Promise<TransportResponse> {
+    return this.serve(request);
+  }
+
+  servePeer(request: TransportRequest): Promise<TransportResponse> {
+    return this.serve(request);
+  }
+
+  status(): NodeStatus {
+    const position = formatPosition(this.visiblePosition());
+    return {
+      name: this.nodeName,
+      nodeId: this.nodeId,
+      version: '0.1.0',
+      role: this.role,
+      state: 'serving',
+      url: 'http://127.0.0.1:4455',
+      dataDirectory: 'data/fake',
+      clusterId: 'c'.repeat(32),
+      epoch: { number: 1, id: 'c04d'.repeat(8) },
+      history: EpochHistory.EMPTY,
+      positions: { appended: position, durable: position, visible: position, applied: position, checkpointed: position },
+      uptimeMs: 1,
+      upstream: null,
+      members: [],
+      followers: [],
+      tasks: [],
+      log: { segments: 1, bytes: 0, firstLsn: 1 },
+    };
+  }
+
+  health(): Verdict {
+    return this.verdict;
+  }
+
+  readiness(lagMsMax?: number): Verdict {
+    this.askedLagMs = lagMsMax;
+    return this.verdict;
+  }
+
+  metricsText(): Promise<{ readonly contentType: string; readonly text: string }> {
+    return Promise.resolve({ contentType: 'text/plain; version=0.0.4; charset=utf-8', text: '# HELP shiplog_fake A fake.\n' });
+  }
+}
+
+function holds({ ifMatch, ifNoneMatch }: WriteCondition, current: Position | null): boolean {
+  return (ifMatch === undefined || names(ifMatch, current)) && (ifNoneMatch === undefined || !names(ifNoneMatch, current));
+}
+
+function names(wanted: '*' | readonly Position[], current: Position | null): boolean {
+  if (current === null) return false;
+  return wanted === '*' || wanted.some((each) => formatPosition(each) === formatPosition(current));
+}

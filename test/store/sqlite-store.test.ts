@@ -1,0 +1,247 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import SqliteDatabase from 'better-sqlite3';
+import { expect } from 'chai';
+import { isShiplogError } from '../../lib/base/errors.ts';
+import { DiskFullError } from '../../lib/env/disk.ts';
+import { isAtLeast } from '../../lib/store/sqlite-connection.ts';
+import { WAL_BYTES_MAX } from '../../lib/store/sqlite-checkpointer.ts';
+import { createSqliteDatabase, SqliteStore } from '../../lib/store/sqlite-store.ts';
+import type { Store } from '../../lib/store/store.ts';
+import { LogWriter, put } from '../support/log-writer.ts';
+import { digestOf } from '../support/memory-store.ts';
+import { requires } from '../support/requires.ts';
+import { range, storeSuite, TEST_CLUSTER_ID } from './store-suite.ts';
+
+storeSuite('SqliteStore', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'shiplog-sqlite-store-'));
+  const path = join(directory, 'table.sqlite');
+  let paths = 0;
+  createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+  return {
+    open: () => SqliteStore.open({ path }),
+    openSnapshot: (path) => SqliteStore.open({ path }),
+    newPath: () => join(directory, `snapshot-${(paths += 1)}.sqlite`),
+    dispose: () => rm(directory, { recursive: true }),
+  };
+});
+
+describe('SqliteStore', () => {
+  let directory: string;
+  let path: string;
+  let log: LogWriter;
+  const opened: Store[] = [];
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'shiplog-sqlite-store-'));
+    path = join(directory, 'table.sqlite');
+    log = new LogWriter();
+  });
+
+  afterEach(async () => {
+    for (const store of opened.splice(0)) await store.close();
+    await rm(directory, { recursive: true });
+  });
+
+  async function openStore(at = path): Promise<SqliteStore> {
+    const store = await SqliteStore.open({ path: at });
+    opened.push(store);
+    return store;
+  }
+
+  /**
+   * As a crash would leave it, without what is still in the -wal file. Copied by another process:
+   * closing a descriptor of the database in this one would drop SQLite's locks.
+   */
+  function copyDatabaseFileOnly(to: string): void {
+    const { status, stderr } = spawnSync('cp', [path, to]);
+    expect(status, stderr.toString()).to.equal(0);
+  }
+
+  it('has in the database file alone what a checkpoint reported, while a writer goes on', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    const store = await openStore();
+    await store.apply([log.beginEpoch(1)]);
+    const load = { stopped: false };
+    const writing = (async () => {
+      while (!load.stopped) {
+        await store.apply([log.write(...range(200).map((index) => put(`key ${(log.lsn + index * 7) % 5000}`, `${log.lsn} `.repeat(20))))]);
+      }
+    })();
+
+    let reported = 0;
+    for (let round = 0; round < 8; round += 1) {
+      const point = await store.checkpoint();
+      if (point === undefined) continue;
+      reported += 1;
+      const copy = join(directory, `copy-${round}.sqlite`);
+      copyDatabaseFileOnly(copy);
+      const database = new SqliteDatabase(copy);
+      try {
+        const { lsn } = database.prepare<[], { lsn: number }>('SELECT lsn FROM applied').get()!;
+        expect(lsn).to.be.at.least(point.lsn);
+        expect(database.pragma('integrity_check', { simple: true })).to.equal('ok');
+        const rows = database.prepare<[], { key: string; value: string; lsn: number }>('SELECT key, value, lsn FROM kv').all();
+        const table = new Map(rows.map(({ key, value, lsn }) => [key, { value, lsn }]));
+        expect(digestOf(table).sha256).to.equal(digestOf(log.fold(lsn)).sha256);
+      } finally {
+        database.close();
+      }
+    }
+    load.stopped = true;
+    await writing;
+    expect(reported, 'checkpoints that reached the end').to.be.at.least(1);
+    expect(log.lsn).to.be.greaterThan(1000);
+  });
+
+  it('reports no checkpoint while a reader stands in front of the end of the WAL', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    const store = await openStore();
+    await store.apply([log.beginEpoch(1), log.write(put('a', '1'))]);
+    const reader = new SqliteDatabase(path, { readonly: true });
+    reader.exec('BEGIN');
+    reader.prepare('SELECT count(*) FROM kv').get();
+    await store.apply([log.write(put('a', '2'))]);
+    expect(await store.checkpoint()).to.equal(undefined);
+    reader.exec('ROLLBACK');
+    expect(await store.checkpoint()).to.deep.equal({ lsn: log.lsn, chain: log.chain });
+    reader.close();
+  });
+
+  it('keeps the WAL file bounded though the writer never pauses', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    const store = await openStore();
+    await store.apply([log.beginEpoch(1)]);
+    const load = { stopped: false, writtenBytes: 0 };
+    const value = 'x'.repeat(100_000);
+    const writing = (async () => {
+      while (!load.stopped) {
+        await store.apply([log.write(...range(20).map((index) => put(`key ${index}`, value)))]);
+        load.writtenBytes += 20 * value.length;
+      }
+    })();
+    while (load.writtenBytes < 6 * WAL_BYTES_MAX) await store.checkpoint();
+    load.stopped = true;
+    await writing;
+    expect(statSync(`${path}-wal`).size).to.be.lessThan(3 * WAL_BYTES_MAX);
+  });
+
+  it('finds after a crash of the process what was applied, and says where it ends', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    const store = await openStore();
+    await store.apply([log.beginEpoch(1), log.write(put('a', '1'))]);
+    await store.checkpoint();
+    await store.apply([log.write(put('a', '2'), put('b', '2'))]);
+    const copy = join(directory, 'crashed.sqlite');
+    expect(spawnSync('cp', [path, copy]).status).to.equal(0);
+    expect(spawnSync('cp', [`${path}-wal`, `${copy}-wal`]).status).to.equal(0);
+    const recovered = await openStore(copy);
+    expect(recovered.applied).to.include({ lsn: 4, chain: log.chain });
+    expect(recovered.get('b')).to.deep.equal({ value: '2', lsn: 4 });
+  });
+
+  it('leaves no -wal file behind after a clean close', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    const store = await openStore();
+    await store.apply([log.beginEpoch(1), log.write(put('a', '1'))]);
+    await store.close();
+    expect(existsSync(`${path}-wal`)).to.equal(false);
+  });
+
+  it('refuses what is no Shiplog database', async () => {
+    new SqliteDatabase(path).exec('CREATE TABLE other(x)').close();
+    expect((await refusal(path)).message).to.match(/is no Shiplog database: its application id is 0x00000000, expected 0x53686970/);
+  });
+
+  it('refuses a file that is not SQLite', async () => {
+    writeFileSync(path, 'something else, and longer than the header of a database. '.repeat(20));
+    expect((await refusal(path)).message).to.match(/file is not a database/);
+  });
+
+  it('refuses a missing file instead of creating one', async () => {
+    await refusal(path);
+    expect(existsSync(path)).to.equal(false);
+  });
+
+  it('refuses a newer format and says what to do', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    const database = new SqliteDatabase(path);
+    database.pragma('user_version = 2');
+    database.close();
+    const error = await refusal(path);
+    expect(isShiplogError(error, 'data-directory-invalid')).to.equal(true);
+    expect(error.message).to.match(/has format 2, this version of Shiplog reads 1: run the newer Shiplog/);
+  });
+
+  it('refuses a database with a trigger in it', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    new SqliteDatabase(path).exec('CREATE TRIGGER evil AFTER INSERT ON kv BEGIN DELETE FROM kv; END').close();
+    expect((await refusal(path)).message).to.match(/other tables than a Shiplog database: evil/);
+  });
+
+  it('creates no database over an existing one', () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    expect(() => createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID })).to.throw(/exists already/);
+  });
+
+  it('rolls a transaction back when the disk is full, and carries the same one out when there is space again', async function () {
+    requires(this, 'root', 'mount', 'mkfs.ext4');
+    const image = join(directory, 'image');
+    const mountPoint = join(directory, 'mount');
+    run('truncate', ['-s', '12M', image]);
+    run('mkfs.ext4', ['-q', '-F', '-O', '^has_journal', image]);
+    run('mkdir', [mountPoint]);
+    run('mount', ['-o', 'loop', image, mountPoint]);
+    try {
+      const small = join(mountPoint, 'table.sqlite');
+      createSqliteDatabase(small, { clusterId: TEST_CLUSTER_ID });
+      const store = await SqliteStore.open({ path: small });
+      try {
+        await store.apply([log.beginEpoch(1), log.write(put('a', '1'))]);
+        const before = store.applied;
+        run('sh', ['-c', `head -c 9M /dev/zero > ${mountPoint}/filler`]);
+        const batch = log.write(...range(4).map((index) => put(`large ${index}`, 'x'.repeat(1_000_000))));
+        const error = await store.apply([batch]).catch((reason: unknown) => reason);
+        expect(error).to.be.instanceOf(DiskFullError);
+        expect(store.applied).to.equal(before);
+        expect(store.get('a')).to.deep.equal({ value: '1', lsn: 2 });
+        expect(store.get('large 0')).to.equal(undefined);
+
+        run('rm', [join(mountPoint, 'filler')]);
+        await store.apply([batch]);
+        expect(store.get('large 3')?.lsn).to.equal(6);
+        expect(await store.checkpoint()).to.include({ lsn: 6 });
+      } finally {
+        await store.close();
+      }
+    } finally {
+      run('umount', [mountPoint]);
+    }
+  });
+
+  it('compares versions of SQLite by number', () => {
+    expect(isAtLeast('3.51.3', '3.51.3')).to.equal(true);
+    expect(isAtLeast('3.51.2', '3.51.3')).to.equal(false);
+    expect(isAtLeast('3.54.1', '3.51.3')).to.equal(true);
+    expect(isAtLeast('3.9.10', '3.51.3')).to.equal(false);
+    expect(isAtLeast('4.0.0', '3.51.3')).to.equal(true);
+  });
+
+  async function refusal(at: string): Promise<Error> {
+    try {
+      await openStore(at);
+    } catch (error) {
+      expect(isShiplogError(error)).to.equal(true);
+      return error as Error;
+    }
+    throw new Error(`${at} was opened`);
+  }
+});
+
+function run(command: string, args: readonly string[]): void {
+  const { status, stderr, error } = spawnSync(command, args);
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr.toString()}`);
+}
