@@ -215,7 +215,7 @@ async function refuseUnlessTorn(options: RecoveryOptions, bad: BadBytes): Promis
 }
 
 async function* marksFrom(file: DiskFile, segment: Segment, offset: number): AsyncGenerator<{ position: number; mark: { durable: LogPoint } }> {
-  const window = Buffer.alloc(1 * MIB);
+  const window = Buffer.allocUnsafe(Math.min(1 * MIB, segment.sizeBytes - offset));
   let position = offset;
   while (position < segment.sizeBytes) {
     const count = await file.readAt(position, window);
