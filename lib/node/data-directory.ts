@@ -79,6 +79,7 @@ export class DataDirectory {
     try {
       const identity = parseIdentity(path, await readDurableJson(disk, path, NODE_FILE)) ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null };
       const current = parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
+      if (current === undefined) await refuseLostCurrent(disk, path, identity.role);
       return new DataDirectory(disk, options.logger, path, lock, identity, current);
     } catch (error) {
       await lock.release();
@@ -154,6 +155,22 @@ export function generationNamed(path: string, name: string): Generation {
 /** What CURRENT says, without taking the directory: for tools that only read. */
 export async function readCurrent(disk: Disk, path: string): Promise<Current | undefined> {
   return parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
+}
+
+/**
+ * Founding over data whose CURRENT was lost would wipe it. A founding or restore that was interrupted
+ * leaves no segment and no role behind; a replica's data can be had again.
+ */
+async function refuseLostCurrent(disk: Disk, path: string, role: NodeRole | null): Promise<void> {
+  if (role === 'replica') return;
+  let hasSegments = false;
+  for (const name of await disk.list(path)) {
+    if (!/^gen-\d{6}$/.test(name)) continue;
+    const files = await disk.list(generationNamed(path, name).walDirectory);
+    hasSegments ||= files.some((file) => file.endsWith('.wal'));
+  }
+  if (!hasSegments && role === null) return;
+  throw new ShiplogError('data-directory-invalid', `${path} was a primary's, but its CURRENT file is missing: restore the file, or the directory from a snapshot`);
 }
 
 function parseIdentity(path: string, stored: unknown): Identity | undefined {

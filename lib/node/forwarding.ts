@@ -27,8 +27,10 @@ export async function forwardWrite(request: TransportRequest, options: ForwardOp
   try {
     const response = await send(request, options, deadline.signal);
     const position = parsePosition(response.headers['shiplog-position'] ?? '');
-    if (response.status < 300 && position !== undefined) {
+    // Also a refusal tells of the primary's state, which the client may then look for here.
+    if (response.status < 500 && position !== undefined) {
       await options.shown(position.lsn, deadline.signal).catch((cause: unknown) => {
+        if (response.status >= 300) return;
         throw new ShiplogError('timeout', `written by the primary at ${response.headers['shiplog-position']}, but this replica does not show it yet`, {
           cause,
           extra: { position: response.headers['shiplog-position'] },

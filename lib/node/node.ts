@@ -118,7 +118,6 @@ export class Node implements NodeApi {
   async #found(): Promise<void> {
     const { environment, stores, logger } = this.#options;
     const clusterId = randomId(environment.random);
-    await this.#directory.setRole('primary', null);
     const generation = await this.#directory.newGeneration();
     await stores.create(generation.databasePath, clusterId);
     await this.#directory.setCurrent({ generation, clusterId, base: { lsn: 0, chain: 0 }, history: EpochHistory.EMPTY });
@@ -126,6 +125,7 @@ export class Node implements NodeApi {
   }
 
   async #openAsPrimary(): Promise<void> {
+    if (this.#directory.identity.role === null) await this.#directory.setRole('primary', null);
     await this.#openEngine();
     if (this.#engine!.wal.segments.length === 0) await this.#openEpoch();
     await this.#members.add({ nodeId: this.nodeId, name: this.nodeName, url: this.#options.advertiseUrl });

@@ -21,7 +21,8 @@ export type StartPlan =
 
 /** @throws ShiplogError `bad-config` for a replica that nobody tells whom to follow. */
 export function planStart(facts: StartFacts): StartPlan {
-  if (facts.hasData && facts.storedRole === 'primary') return { kind: 'open-primary', isFollowIgnored: facts.follow !== undefined };
+  // Data without a role: a restore or a founding that was interrupted at its very last step.
+  if (facts.hasData && facts.storedRole !== 'replica') return { kind: 'open-primary', isFollowIgnored: facts.follow !== undefined };
   const upstreamUrl = facts.follow ?? facts.storedUpstreamUrl ?? undefined;
   if (facts.hasData) {
     if (upstreamUrl !== undefined) return { kind: 'open-replica', upstreamUrl };
