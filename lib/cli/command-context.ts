@@ -19,11 +19,11 @@ export interface CommandContext {
   readonly version: string;
   readonly pid: number;
   /** Says how the process is to end once nothing is left to do. */
-  exitWith(reason: ExitReason | number): void;
+  readonly exitWith: (reason: ExitReason | number) => void;
   /** Ends the process now, whatever is under way. For what can't be stopped in any other way. */
-  exitNow(reason: ExitReason): never;
+  readonly exitNow: (reason: ExitReason) => never;
   /** From the first call on, SIGINT and SIGTERM no longer end the process by themselves. */
-  takeSignals(): StopSignals;
+  readonly takeSignals: () => StopSignals;
 }
 
 export const DEFAULT_URL = 'http://127.0.0.1:4455';

@@ -17,11 +17,11 @@ import { addGetCommand } from './get.ts';
 import { addServeCommand } from './serve.ts';
 import { addSetCommand } from './set.ts';
 import { addSnapshotCommand } from './snapshot.ts';
-import { startServedNode } from './start-served-node.ts';
 import { addStatusCommand } from './status.ts';
 import { takeStopSignals } from './stop-signals.ts';
 import { Terminal } from './terminal.ts';
 import { addVerifyCommand } from './verify.ts';
+import { addWalCommand } from './wal.ts';
 
 const PROJECT_DIRECTORY = resolve(import.meta.dirname, '../..');
 
@@ -50,7 +50,11 @@ function createProgram(context: CommandContext): Command {
     .addHelpText('after', `\n${exitCodeTable()}`);
 
   program.commandsGroup('Nodes:');
-  addServeCommand(program, context, startServedNode);
+  addServeCommand(program, context, async (input) => {
+    // Half of the program, and most of its start-up time, which the other commands do without.
+    const { startServedNode } = await import('./start-served-node.ts');
+    return startServedNode(input);
+  });
   addClusterCommand(program, context, {
     self: [process.execPath, ...process.execArgv, import.meta.filename],
     defaultDataDirectory: resolve(PROJECT_DIRECTORY, 'data'),
@@ -65,6 +69,7 @@ function createProgram(context: CommandContext): Command {
   addStatusCommand(program, context);
   addSnapshotCommand(program, context);
   addVerifyCommand(program, context);
+  addWalCommand(program, context);
   return program;
 }
 

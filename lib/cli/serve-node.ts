@@ -61,27 +61,32 @@ export async function serveNode(context: CommandContext, options: ServeOptions):
   const stopWish = wishToStop(context, options.parentLine);
   let node: ServedNode | undefined;
   let watch: ConfigWatch | undefined;
+  let isStoppedAtStart = false;
 
   try {
     const starting = options.start({ config, name, version: context.version, environment, logger });
     const started = await Promise.race([starting, stopWish]);
     if (typeof started === 'string') {
-      // Recovery only repeats what the log says, so it may be left at any point.
       logger.info('stopped while starting', { because: started });
-      await nodeLogger.close();
-      return context.exitNow('ok');
-    }
-    node = started;
-    watch = watchConfig(options.input, config, context, nodeLogger, node);
-    await systemd.ready(`${node.role} at ${node.url}`);
-    terminal.write(`${name} is ready at ${node.url}\n`);
+      isStoppedAtStart = true;
+    } else {
+      node = started;
+      watch = watchConfig(options.input, config, context, nodeLogger, node);
+      await systemd.ready(`${node.role} at ${node.url}`);
+      terminal.write(`${name} is ready at ${node.url}\n`);
 
-    const end = await Promise.race([stopWish, node.failed]);
-    if (typeof end !== 'string') throw end;
-    logger.info('stopping', { because: end });
+      const end = await Promise.race([stopWish, node.failed]);
+      if (typeof end !== 'string') throw end;
+      logger.info('stopping', { because: end });
+    }
   } catch (error) {
     for (const line of messageOf(error).split('\n')) logger.error(line);
     context.exitWith(exitCodeOf(error));
+  }
+  if (isStoppedAtStart) {
+    await nodeLogger.close();
+    // Recovery only repeats what the log says, so it may be left at any point.
+    context.exitNow('ok');
   }
 
   // Also ends a process that something else keeps alive after a clean stop: no stop may take longer.

@@ -1,11 +1,14 @@
 import type { Command } from 'commander';
+import { ShiplogError } from '../base/errors.ts';
 import { downloadSnapshot } from '../client/snapshot-download.ts';
+import { SILENT_LOGGER } from '../observe/logger.ts';
 import { type CommandContext, JSON_OPTION, clientOf, parseUrl } from './command-context.ts';
 import { readableBytes } from './terminal.ts';
 
 export function addSnapshotCommand(program: Command, context: CommandContext): void {
   const snapshot = program.command('snapshot').summary('save and restore backups').description('Saves and restores backups: snapshots of a whole table.');
   addSave(snapshot, context);
+  addRestore(snapshot, context);
 }
 
 function addSave(snapshot: Command, context: CommandContext): void {
@@ -40,5 +43,31 @@ Examples:
       } finally {
         bar.stop();
       }
+    });
+}
+
+function addRestore(snapshot: Command, context: CommandContext): void {
+  snapshot
+    .command('restore')
+    .summary('make a new cluster of a backup')
+    .description('Makes the data directory of a new cluster of a snapshot file. The node that is started on it is the primary.')
+    .argument('<file>', 'the snapshot, as `snapshot save` or `curl -O http://HOST:PORT/snapshot` brought it')
+    .argument('<data-dir>', 'the data directory; must be empty or missing')
+    .option(...JSON_OPTION)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ shiplog snapshot restore backup.shiplog /var/lib/shiplog/restored
+  $ shiplog serve --data-dir /var/lib/shiplog/restored`,
+    )
+    .action(async (file: string, dataDirectory: string, options: { json?: boolean }) => {
+      const { terminal, environment } = context;
+      if (!(await environment.disk.exists(file))) throw new ShiplogError('bad-request', `there is no file ${file}`);
+      // It brings the database along, which the other commands do without.
+      const { restoreDirectory } = await import('../node/restore.ts');
+      const { clusterId, lsn } = await restoreDirectory(file, dataDirectory, { environment, logger: SILENT_LOGGER });
+      if (options.json === true) terminal.json({ dataDirectory, clusterId, lsn });
+      else terminal.success(`${dataDirectory}: all operations up to ${lsn}, as cluster ${clusterId}; start it with: shiplog serve --data-dir ${dataDirectory}`);
     });
 }

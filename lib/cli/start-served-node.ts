@@ -1,20 +1,23 @@
 /** A node with its HTTP listener: what `shiplog serve` runs. */
 import { LIMITS } from '../base/limits.ts';
 import type { Config } from '../config/schema.ts';
+import type { Clock } from '../env/clock.ts';
 import { createApp } from '../http/app.ts';
 import { BodyBudget } from '../http/body-budget.ts';
-import { HttpListener } from '../http/listener.ts';
+import { HttpListener, type ListenerOptions } from '../http/listener.ts';
 import { OpenStreams } from '../http/open-streams.ts';
 import type { LiveNodeOptions } from '../node/node-options.ts';
 import { Node } from '../node/node.ts';
 import { SQLITE_STORES } from '../node/store-provider.ts';
+import type { Logger } from '../observe/logger.ts';
 import { createMetrics } from '../observe/prometheus-metrics.ts';
 import type { ServeInput, ServedNode } from './serve-node.ts';
 
 export async function startServedNode({ config, name, version, environment, logger }: ServeInput): Promise<ServedNode> {
   const { clock } = environment;
+  const port = await freePort(config, environment.clock, logger);
   const metrics = createMetrics({ clock });
-  const localUrl = `http://${urlHost(config.host)}:${config.port}`;
+  const localUrl = `http://${urlHost(config.host)}:${port}`;
   const advertiseUrl = config.advertise ?? localUrl;
   const requestBodies = new BodyBudget(config.requestBodiesBytesMax);
   const node = await Node.start({
@@ -37,19 +40,22 @@ export async function startServedNode({ config, name, version, environment, logg
     live: liveOptions(config),
   });
   const streams = new OpenStreams();
-  const app = createApp({
-    node,
-    clock,
-    logger,
-    allowedHosts: [...config.allowedHosts, config.host, new URL(advertiseUrl).host],
-    requestBodies,
-    streams,
-    bodyIdleMs: config.bodyIdleMs,
-  });
+  const handlerFor = ({ allowedHosts, bodyIdleMs }: Config): ListenerOptions['handler'] =>
+    createApp({
+      node,
+      clock,
+      logger,
+      allowedHosts: [...allowedHosts, config.host, new URL(advertiseUrl).host],
+      requestBodies,
+      streams,
+      bodyIdleMs,
+    }).callback();
+  // The application is cheap, so a change of its options makes a new one; requests in flight keep theirs.
+  let handler = handlerFor(config);
   const listener = new HttpListener({
     host: config.host,
-    port: config.port,
-    handler: app.callback(),
+    port,
+    handler: (request, response) => handler(request, response),
     streams,
     clock,
     logger,
@@ -70,13 +76,27 @@ export async function startServedNode({ config, name, version, environment, logg
     url: localUrl,
     role: node.role,
     failed: node.failed,
-    applyConfig: (changed) => node.reconfigure(liveOptions(changed)),
+    applyConfig: (changed) => {
+      node.reconfigure(liveOptions(changed));
+      handler = handlerFor(changed);
+    },
     stop: async () => {
       // Requests in flight are finished first: they may be writes that wait for their sync.
       await listener.close({ graceMs: LIMITS.cleanStopMs / 2, endStreams: () => node.beginStop() });
       await stopNode();
     },
   };
+}
+
+/**
+ * The port to listen on later, after recovery: a taken one is noticed before anything is founded,
+ * and where any port will do, the node knows its own URL from the start.
+ */
+async function freePort({ host, port }: Config, clock: Clock, logger: Logger): Promise<number> {
+  const probe = new HttpListener({ host, port, handler: (_request, response) => response.destroy(), streams: new OpenStreams(), clock, logger });
+  const address = await probe.listen();
+  await probe.close({ graceMs: 0 });
+  return address.port;
 }
 
 function liveOptions(config: Config): LiveNodeOptions {

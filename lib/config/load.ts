@@ -140,7 +140,7 @@ function didYouMean(given: string, known: readonly string[]): string {
   const [nearest] = known
     .map((name) => ({ name, distance: editDistance(plain(given), plain(name)) }))
     .toSorted((left, right) => left.distance - right.distance);
-  const isNear = nearest !== undefined && nearest.distance <= Math.max(1, Math.floor(given.length / 3));
+  const isNear = nearest !== undefined && nearest.distance <= Math.max(1, Math.floor(plain(given).length / 3));
   return isNear ? `; did you mean ${nearest.name}?` : '';
 }
 

@@ -147,7 +147,6 @@ export const OPTIONS = {
     type: size(LARGEST_WRITE_BYTES, 16 * GIB),
     fallback: LIMITS.requestBodiesBytesMax,
     group: 'limits',
-    live: true,
     description: 'memory for request bodies, all together; above it 503',
   }),
   connectionsMax: option({

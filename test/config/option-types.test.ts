@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { duration, flag, formatDuration, formatSize, integer, listOf, nodeUrl, size } from '../../lib/config/option-types.ts';
 
 const KIB = 1024;

@@ -1,0 +1,177 @@
+import { expect } from 'chai';
+import { Command } from 'commander';
+import { once } from 'node:events';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { curlLines, planCluster, serveFlags, serveVariables } from '../../lib/cli/cluster-plan.ts';
+import { addClusterCommand } from '../../lib/cli/cluster.ts';
+import { startFakeNode, tableRoute } from '../client/fake-node.ts';
+import { shiplog } from './shiplog-process.ts';
+import { type TestContext, createTestContext, until } from './test-context.ts';
+
+describe('cluster', () => {
+  describe('plan', () => {
+    it('names nodes, ports and places', () => {
+      const nodes = planCluster({ replicas: 3, port: 4455, dataDirectory: '/d' });
+      expect(nodes.map(({ name, port }) => [name, port])).to.deep.equal([
+        ['primary', 4455],
+        ['replica-1', 4466],
+        ['replica-2', 4477],
+        ['replica-3', 4488],
+      ]);
+      expect(nodes[0]).to.include({ role: 'primary', follow: undefined, dataDirectory: '/d/primary' });
+      expect(nodes[3]).to.include({ role: 'replica', follow: 'http://127.0.0.1:4455', url: 'http://127.0.0.1:4488' });
+      expect(serveFlags(nodes[0]).join(' ')).to.not.include('--follow');
+      expect(serveFlags(nodes[1]!).join(' ')).to.include('--follow http://127.0.0.1:4455');
+    });
+
+    it('shows three calls that fit the nodes there are', () => {
+      const linesOf = (replicas: number) => curlLines(planCluster({ replicas, port: 4455, dataDirectory: '/d' })).map((line) => /127[^/]*/.exec(line)![0]);
+      expect(linesOf(0)).to.deep.equal(['127.0.0.1:4455', '127.0.0.1:4455', '127.0.0.1:4455']);
+      expect(linesOf(2)).to.deep.equal(['127.0.0.1:4455', '127.0.0.1:4466', '127.0.0.1:4477']);
+    });
+
+    it('hands settings for all nodes on, and keeps those that would make them one', () => {
+      const variables = { SHIPLOG_PORT: '1', SHIPLOG_CONFIG: 'x', NOTIFY_SOCKET: '/run/x', SHIPLOG_LOG_LEVEL: 'debug', PATH: '/bin' };
+      expect(serveVariables(variables)).to.deep.equal({ SHIPLOG_LOG_LEVEL: 'debug', PATH: '/bin' });
+    });
+  });
+
+  describe('port check', () => {
+    let directory: string;
+    beforeEach(async () => {
+      directory = await mkdtemp(join(tmpdir(), 'shiplog-ports-'));
+    });
+    afterEach(() => rm(directory, { recursive: true }));
+
+    it('names a port that another node has, and starts nothing', async () => {
+      const node = await startFakeNode(tableRoute({ name: 'elder' }));
+      const { code, stdout, stderr } = await shiplog(['cluster', '--port', String(node.port), '--data-dir', join(directory, 'data')]);
+      await node.close();
+      expect({ code, stdout }).to.deep.equal({ code: 69, stdout: '' });
+      expect(stderr).to.equal(
+        `shiplog: port ${node.port}, for the primary, is taken by another Shiplog node (elder, data in /somewhere/data): stop that, or choose other ports with --port\n`,
+      );
+      expect(await readdir(directory)).to.deep.equal([]);
+    });
+
+    it("names a replica's port that a silent program has", async () => {
+      const server = createServer();
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const { code, stderr } = await shiplog(['cluster', '--port', String(port - 11), '--data-dir', join(directory, 'data')]);
+      server.close();
+      expect(code).to.equal(69);
+      expect(stderr).to.match(new RegExp(`^shiplog: port ${port}, for the replica-1, is taken by another program: .*--port\n$`));
+    });
+  });
+
+  describe('of processes', () => {
+    let directory: string;
+    let context: TestContext;
+    let port: number;
+    beforeEach(async () => {
+      directory = await mkdtemp(join(tmpdir(), 'shiplog-cluster-'));
+      port = await freePorts();
+    });
+    afterEach(() => rm(directory, { recursive: true }));
+
+    function run(variables: Readonly<Record<string, string>> = {}): Promise<unknown> {
+      context = createTestContext({ PATH: process.env['PATH'] ?? '', ...variables });
+      const program = new Command().exitOverride();
+      addClusterCommand(program, context, {
+        self: [process.execPath, join(import.meta.dirname, 'fake-serve.ts')],
+        defaultDataDirectory: join(directory, 'data'),
+        workingDirectory: directory,
+      });
+      return program.parseAsync(['cluster', '--port', String(port), '--replicas', '2'], { from: 'user' });
+    }
+
+    const areReady = (): boolean => context.said.stderr.includes('all 3 nodes are ready');
+
+    it('starts all nodes, shows them, and ends them when asked to', async () => {
+      const running = run();
+      await until(areReady);
+      expect(context.said.stdout).to.include(`primary\thttp://127.0.0.1:${port}\tdata/primary\n`);
+      expect(context.said.stdout).to.include(`replica-2\thttp://127.0.0.1:${port + 22}\tdata/replica-2\n`);
+      expect(context.said.stderr.match(/curl /g)).to.have.lengthOf(3);
+      context.signal();
+      await running;
+      expect(context.exitCode).to.equal(undefined);
+      expect(await isAnswering(port)).to.equal(false);
+      expect(await isAnswering(port + 22)).to.equal(false);
+      const log = await readFile(join(directory, 'data/replica-2.log'), 'utf8');
+      expect(log.trimEnd().split('\n')).to.have.lengthOf(2);
+      expect(log).to.include(`"follow":"http://127.0.0.1:${port}"`).and.to.include('"message":"stopped"');
+    });
+
+    it('shows warnings with the name of the node, but not the rest', async () => {
+      const running = run();
+      await until(areReady);
+      await fetch(`http://127.0.0.1:${port + 11}/warn`);
+      await until(() => context.said.stderr.includes('replica-1  something is odd count=3\n'));
+      expect(context.said.stderr).to.not.include('starting');
+      context.signal();
+      await running;
+    });
+
+    it('ends all nodes when one can not start, with its words and its exit code', async () => {
+      await run({ FAKE_FAIL: 'replica-1' });
+      expect(context.said.stderr).to.include('shiplog: replica-1 ended (exit code 66): the log is damaged at byte 4096\n');
+      expect(context.said.stderr).to.not.include('ready');
+      expect(context.exitCode).to.equal(66);
+      expect(await isAnswering(port)).to.equal(false);
+    });
+
+    it('starts no replica when the primary can not start', async () => {
+      await run({ FAKE_FAIL: 'primary' });
+      expect(context.exitCode).to.equal(66);
+      expect(await readdir(join(directory, 'data'))).to.deep.equal(['primary.log']);
+    });
+
+    it('goes on without a node that is killed later, and says so in the end', async () => {
+      const running = run();
+      await until(areReady);
+      await fetch(`http://127.0.0.1:${port}/crash`).catch(() => {});
+      await until(() => context.said.stderr.includes('primary ended (SIGKILL)'));
+      expect(await isAnswering(port + 11)).to.equal(true);
+      context.signal();
+      await running;
+      expect(context.exitCode).to.equal(1);
+      expect(await isAnswering(port + 11)).to.equal(false);
+    });
+  });
+});
+
+async function isAnswering(port: number): Promise<boolean> {
+  return fetch(`http://127.0.0.1:${port}/healthz`).then(
+    (response) => response.ok,
+    () => false,
+  );
+}
+
+/** The first of three free ports that lie 11 apart. */
+async function freePorts(): Promise<number> {
+  for (;;) {
+    const first = await holdPort(0);
+    const others = await Promise.all([11, 22].map((step) => holdPort(first.port + step).catch(() => undefined)));
+    for (const held of [first, ...others]) await held?.release();
+    if (others.every((held) => held !== undefined)) return first.port;
+  }
+}
+
+async function holdPort(wanted: number): Promise<{ port: number; release: () => Promise<unknown> }> {
+  const server = createServer();
+  server.listen(wanted, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    release: () => {
+      server.close();
+      return once(server, 'close');
+    },
+  };
+}
