@@ -48,6 +48,8 @@ export interface SnapshotTask extends Progress {
 
 interface ServedFile {
   readonly snapshot: SnapshotFile;
+  /** What it was made of. A node that reseeded has another store, maybe of another history. */
+  readonly store: Store;
   readonly madeAtMs: number;
   lastUsedMs: number;
   readonly readers: Set<SnapshotBody>;
@@ -105,14 +107,15 @@ export class SnapshotService {
 
   /** The file that the request says it wants a part of, where it is still there. */
   #named({ headers }: TransportRequest): ServedFile | undefined {
+    const files = this.#files.filter((each) => each.store === this.#options.store());
     const ifMatch = headers['if-match'];
     if (ifMatch !== undefined && ifMatch.trim() !== '*') {
-      const file = this.#files.find(({ snapshot }) => ifMatch.includes(etagOf(snapshot)));
+      const file = files.find(({ snapshot }) => ifMatch.includes(etagOf(snapshot)));
       if (file === undefined) throw new ShiplogError('precondition-failed', 'this snapshot is no longer here: fetch a new one from its beginning');
       return file;
     }
     if (headers['range'] === undefined) return undefined;
-    return this.#files.find(({ snapshot }) => headers['if-range'] === etagOf(snapshot));
+    return files.find(({ snapshot }) => headers['if-range'] === etagOf(snapshot));
   }
 
   /** A file that is new enough. Undefined where that took longer than the request wanted to wait. */
@@ -123,7 +126,7 @@ export class SnapshotService {
       const current = store();
       if (current === undefined) throw new ShiplogError('not-ready', 'there is no consistent state yet to make a snapshot of');
       const newest = this.#files.at(-1);
-      if (newest !== undefined && (clock.monotonicMs() - newest.madeAtMs <= FRESH_MS || isOf(newest.snapshot, current))) return newest;
+      if (newest?.store === current && (clock.monotonicMs() - newest.madeAtMs <= FRESH_MS || isOf(newest.snapshot, current))) return newest;
       this.#startExport(current);
     }
     return await this.#waitFor(this.#exporting!.file, request);
@@ -141,7 +144,7 @@ export class SnapshotService {
 
   async #export(store: Store): Promise<ServedFile> {
     const { disk, clock, directory, logger } = this.#options;
-    const kept = await this.#makeRoom();
+    const kept = await this.#makeRoom(store);
     if (kept !== undefined) return kept;
     const neededBytes = store.sizeBytes() + FREE_BYTES_MARGIN;
     const freeBytes = await disk.freeBytes(directory);
@@ -154,18 +157,20 @@ export class SnapshotService {
     const snapshot = await exportTo(store, path);
     const nowMs = clock.monotonicMs();
     logger.info('made a snapshot', { lsn: snapshot.lsn, bytes: snapshot.sizeBytes, ms: Math.round(nowMs - startedMs) });
-    const file: ServedFile = { snapshot, madeAtMs: nowMs, lastUsedMs: nowMs, readers: new Set(), opening: 0 };
+    const file: ServedFile = { snapshot, store, madeAtMs: nowMs, lastUsedMs: nowMs, readers: new Set(), opening: 0 };
     this.#files.push(file);
     this.#sweepLater();
     return file;
   }
 
   /** Removes a file if there are too many. Where every one is being read, the newest has to do: it is returned. */
-  async #makeRoom(): Promise<ServedFile | undefined> {
+  async #makeRoom(store: Store): Promise<ServedFile | undefined> {
     if (this.#files.length < FILES_MAX) return undefined;
     const stalledBeforeMs = this.#options.clock.monotonicMs() - STALLED_MS;
     const removable = this.#files.find(
-      ({ readers, opening }) => opening === 0 && [...readers].every((reader) => reader.lastPulledMs < stalledBeforeMs),
+      (file) =>
+        file.store !== store ||
+        (file.opening === 0 && [...file.readers].every((reader) => reader.lastPulledMs < stalledBeforeMs)),
     );
     if (removable === undefined) return this.#files.at(-1);
     await this.#remove(removable);
@@ -269,8 +274,8 @@ function usedMs(file: ServedFile): number {
 }
 
 function isOf(snapshot: SnapshotFile, store: Store): boolean {
-  const { lsn, chain, clusterId } = store.applied;
-  return snapshot.lsn === lsn && snapshot.chain === chain && snapshot.clusterId === clusterId;
+  const { lsn, chain } = store.applied;
+  return snapshot.lsn === lsn && snapshot.chain === chain;
 }
 
 async function exportTo(store: Store, path: string): Promise<SnapshotFile> {

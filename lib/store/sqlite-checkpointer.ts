@@ -35,8 +35,11 @@ import type { CheckpointResult } from './store-calls.ts';
 /** The WAL may reach this size, plus what is applied during one checkpoint. */
 export const WAL_BYTES_MAX = 32 * 1024 * 1024;
 
-/** A point read at the wrong microsecond makes a passive checkpoint give up: try again at once. */
-const ATTEMPTS_MAX = 4;
+/**
+ * A point read, or a commit that is just writing the head of the WAL's index, makes a passive
+ * checkpoint give up at once. Both are over in microseconds: try again.
+ */
+const ATTEMPTS_MAX = 10;
 
 const FRAME_HEADER_BYTES = 24;
 
@@ -57,9 +60,11 @@ export class SqliteCheckpointer {
       const [result] = this.#database.pragma('wal_checkpoint(PASSIVE)') as [
         { readonly busy: number; readonly log: number; readonly checkpointed: number },
       ];
+      // Busy: it did not even begin, and the other numbers are -1.
+      if (result.busy !== 0) continue;
       assert(result.log >= 0, 'the database has left WAL mode');
       walBytes = result.log * this.#frameBytes;
-      if (result.busy === 0 && result.checkpointed === result.log) return { point: { lsn, chain }, walBytes };
+      if (result.checkpointed === result.log) return { point: { lsn, chain }, walBytes };
     }
     return { point: undefined, walBytes };
   }

@@ -10,6 +10,7 @@ import { DiskFullError } from '../../lib/env/disk.ts';
 import { isAtLeast } from '../../lib/store/sqlite-connection.ts';
 import { WAL_BYTES_MAX } from '../../lib/store/sqlite-checkpointer.ts';
 import { createSqliteDatabase, SqliteStore } from '../../lib/store/sqlite-store.ts';
+import { StoreThread } from '../../lib/store/store-thread.ts';
 import type { Store } from '../../lib/store/store.ts';
 import { LogWriter, put } from '../support/log-writer.ts';
 import { digestOf } from '../support/memory-store.ts';
@@ -115,15 +116,20 @@ describe('SqliteStore', () => {
     createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
     const store = await openStore();
     await store.apply([log.beginEpoch(1)]);
-    const load = { stopped: false, writtenBytes: 0 };
-    const value = 'x'.repeat(100_000);
+    // Short transactions and long checkpoints: something is always committed before a checkpoint ends.
+    const load = { stopped: false, transactions: 0 };
+    const value = 'x'.repeat(1000);
     const writing = (async () => {
       while (!load.stopped) {
-        await store.apply([log.write(...range(20).map((index) => put(`key ${index}`, value)))]);
-        load.writtenBytes += 20 * value.length;
+        await store.apply([log.write(...range(400).map((index) => put(`key ${(index * 7919 + log.lsn) % 20_000}`, value)))]);
+        load.transactions += 1;
       }
     })();
-    while (load.writtenBytes < 6 * WAL_BYTES_MAX) await store.checkpoint();
+    // Each transaction adds about 1.6 MiB to the WAL, all together more than five times what is allowed.
+    for (let rounds = 1; rounds <= 20; rounds += 1) {
+      while (load.transactions < rounds * 15) await new Promise((resolve) => setTimeout(resolve, 1));
+      await store.checkpoint();
+    }
     load.stopped = true;
     await writing;
     expect(statSync(`${path}-wal`).size).to.be.lessThan(3 * WAL_BYTES_MAX);
@@ -220,6 +226,49 @@ describe('SqliteStore', () => {
     } finally {
       run('umount', [mountPoint]);
     }
+  });
+
+  it('refuses in its writer what does not follow the position in the file, and changes nothing', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    const writer = new StoreThread('writer');
+    try {
+      await writer.call('open', { path, mode: 'write' });
+      const end = { lsn: 8, chain: 80 };
+      const request = { end, keys: ['a'], values: ['1'], epochs: null };
+      for (const after of [{ lsn: 7, chain: 0 }, { lsn: 0, chain: 1 }]) {
+        const error = await writer.call('apply', { ...request, after }).catch((reason: unknown) => reason);
+        expect((error as Error).message).to.match(/the database holds LSN 0 with chain 0, the batch follows [07] with [01]/);
+      }
+      await writer.call('apply', { ...request, after: { lsn: 0, chain: 0 } });
+    } finally {
+      await writer.close();
+    }
+    const store = await openStore();
+    expect(store.applied).to.include({ lsn: 8, chain: 80 });
+  });
+
+  it('holds on to a pinned state for as long as it takes until the digest is made', async () => {
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    const store = await openStore();
+    await store.apply([log.beginEpoch(1), log.write(put('a', '1'))]);
+    const thread = new StoreThread('digest');
+    try {
+      await thread.call('open', { path, mode: 'read' });
+      expect(await thread.call('pin', undefined)).to.deep.equal({ lsn: 2, chain: log.chain });
+      await store.apply([log.write(put('a', '2'))]);
+      expect(await thread.call('digest', undefined)).to.deep.equal(digestOf(log.fold(2)));
+    } finally {
+      await thread.close();
+    }
+  });
+
+  it('fails calls that make no sense, and calls after its end, without crashing', async () => {
+    const thread = new StoreThread('writer');
+    const error = await thread.call('apply', null as never).catch((reason: unknown) => reason);
+    expect(isShiplogError(error, 'store-failed')).to.equal(true);
+    await thread.close();
+    const after = await thread.call('countRows', undefined).catch((reason: unknown) => reason);
+    expect(isShiplogError(after, 'store-failed')).to.equal(true);
   });
 
   it('compares versions of SQLite by number', () => {
