@@ -15,16 +15,20 @@ export function problemOf(error: ShiplogError): ProblemDocument {
   return { type: 'about:blank', title: kind.title, status: kind.status, code: error.code, detail: error.message, ...error.extra };
 }
 
-/** The error that a peer answered with; `peer-protocol` where the body is no problem document of ours. */
-export function errorFromProblem(status: number, body: Uint8Array): ShiplogError {
+/**
+ * The error that a peer answered with; `peer-protocol` where the body is no problem document, or of a
+ * code that this version doesn't know. `retryAfter` is the header of that name.
+ */
+export function errorFromProblem(status: number, body: Uint8Array, retryAfter?: string): ShiplogError {
   const text = Buffer.from(body).toString('utf8');
   try {
     const { code, detail, type: _type, title: _title, status: _status, ...extra } = JSON.parse(text) as Record<string, unknown>;
     if (typeof code === 'string' && Object.hasOwn(ERROR_KINDS, code) && typeof detail === 'string') {
-      return new ShiplogError(code as ErrorCode, detail, { extra });
+      const retryAfterS = Number(retryAfter);
+      return new ShiplogError(code as ErrorCode, detail, { ...(Number.isSafeInteger(retryAfterS) && retryAfterS > 0 ? { retryAfterS } : {}), extra });
     }
   } catch {
     // Not JSON: some proxy answered, or something that isn't Shiplog. Said below.
   }
-  return new ShiplogError('peer-protocol', `the peer answered ${status}: ${text.slice(0, 200).trim()}`);
+  return new ShiplogError('peer-protocol', `the peer answered HTTP ${status}, not as Shiplog does: ${text.slice(0, 200).trim()}`);
 }

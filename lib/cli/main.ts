@@ -69,7 +69,7 @@ function createProgram(context: CommandContext): Command {
   addStatusCommand(program, context);
   addSnapshotCommand(program, context);
   addVerifyCommand(program, context);
-  addWalCommand(program, context);
+  addWalCommand(program, context, process.stdout);
   return program;
 }
 

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { ShiplogError } from '../base/errors.ts';
-import { downloadSnapshot } from '../client/snapshot-download.ts';
+import { epochTagOf, formatPosition } from '../base/position.ts';
 import { SILENT_LOGGER } from '../observe/logger.ts';
-import { type CommandContext, JSON_OPTION, clientOf, parseUrl } from './command-context.ts';
+import { SnapshotDownload } from '../snapshot/snapshot-download.ts';
+import { type CommandContext, JSON_OPTION, parseUrl } from './command-context.ts';
 import { readableBytes } from './terminal.ts';
 
 export function addSnapshotCommand(program: Command, context: CommandContext): void {
@@ -15,7 +16,7 @@ function addSave(snapshot: Command, context: CommandContext): void {
   snapshot
     .command('save')
     .summary('back up a node into a file')
-    .description('Brings the snapshot of a node into a file, and checks it. A transfer that is cut goes on where it was, also in a later run.')
+    .description('Brings the snapshot of a node into a file, and checks it. A transfer that is cut goes on where it was.')
     .argument('<url>', 'the node: the primary or any replica', parseUrl)
     .argument('<file>', 'where the snapshot goes; must not exist')
     .option(...JSON_OPTION)
@@ -28,23 +29,27 @@ Examples:
     )
     .action(async (url: string, file: string, options: { json?: boolean }) => {
       const { terminal, environment } = context;
+      if (await environment.disk.exists(file)) throw new ShiplogError('bad-request', `${file} exists already: name another file, or remove it first`);
+      const download = new SnapshotDownload({ ...environment, logger: SILENT_LOGGER, baseUrl: url, path: file });
       const bar = terminal.progress('snapshot');
+      const watch = setInterval(() => {
+        const { doneBytes, totalBytes } = download.progress;
+        if (totalBytes !== null) bar.show(doneBytes, totalBytes);
+      }, PROGRESS_INTERVAL_MS);
       try {
-        const saved = await downloadSnapshot({
-          client: clientOf(context, url),
-          clock: environment.clock,
-          disk: environment.disk,
-          file,
-          onProgress: ({ doneBytes, totalBytes }) => bar.show(doneBytes, totalBytes),
-        });
+        const { sizeBytes, sha256, epoch, lsn } = await download.run();
+        const position = formatPosition({ epochNumber: epoch.number, epochTag: epochTagOf(epoch.id), lsn });
         bar.stop();
-        if (options.json === true) terminal.json(saved);
-        else terminal.success(`${file}: ${readableBytes(saved.sizeBytes)} at ${saved.position}, SHA-256 ${saved.sha256}`);
+        if (options.json === true) terminal.json({ file, sizeBytes, sha256, position });
+        else terminal.success(`${file}: ${readableBytes(sizeBytes)} at ${position}, SHA-256 ${sha256}`);
       } finally {
+        clearInterval(watch);
         bar.stop();
       }
     });
 }
+
+const PROGRESS_INTERVAL_MS = 100;
 
 function addRestore(snapshot: Command, context: CommandContext): void {
   snapshot

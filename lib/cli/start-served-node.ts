@@ -93,7 +93,7 @@ export async function startServedNode({ config, name, version, environment, logg
  * and where any port will do, the node knows its own URL from the start.
  */
 async function freePort({ host, port }: Config, clock: Clock, logger: Logger): Promise<number> {
-  const probe = new HttpListener({ host, port, handler: (_request, response) => response.destroy(), streams: new OpenStreams(), clock, logger });
+  const probe = new HttpListener({ host, port, handler: async (_request, response) => void response.destroy(), streams: new OpenStreams(), clock, logger });
   const address = await probe.listen();
   await probe.close({ graceMs: 0 });
   return address.port;

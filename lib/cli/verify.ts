@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
-import { ShiplogError } from '../base/errors.ts';
 import { compareTables } from '../client/table-comparison.ts';
-import type { Finding } from '../verify/finding.ts';
 import { type CommandContext, JSON_OPTION, clientOf, parseUrl } from './command-context.ts';
 
 export function addVerifyCommand(program: Command, context: CommandContext): void {
@@ -25,65 +23,15 @@ Exit code 5: there is damage, or the nodes differ.`,
     )
     .action(async (targets: string[], options: { json?: boolean }) => {
       const isUrl = targets.map((target) => target.includes('://'));
-      if (targets.length === 1 && isUrl[0] === false) return verifyDirectory(context, targets[0]!, options.json === true);
+      if (targets.length === 1 && isUrl[0] === false) {
+        // It brings the database along, which the other commands do without.
+        const { verifyDataDirectory } = await import('./verify-directory.ts');
+        return verifyDataDirectory(context, targets[0]!, options.json === true);
+      }
       if (isUrl.includes(false)) verify.error('error: expected one directory, or URLs that begin with http://');
       if (targets.length < 2) verify.error('error: expected at least two URLs, a node is always equal to itself');
       return compareNodes(context, targets.map(parseUrl), options.json === true);
     });
-}
-
-async function verifyDirectory({ terminal, environment, exitWith }: CommandContext, path: string, asJson: boolean): Promise<void> {
-  // They bring the database along, which the other commands do without.
-  const [verification, dataDirectory] = await Promise.all([import('../verify/directory-verification.ts'), import('../node/data-directory.ts')]);
-  const { disk } = environment;
-  const current = await dataDirectory.readCurrent(disk, path);
-  if (current === undefined) throw new ShiplogError('data-directory-invalid', `${path} is no data directory: it has no CURRENT file`);
-
-  const bars = { log: terminal.progress('log'), table: terminal.progress('table') };
-  const result = await verification
-    .verifyDirectory({
-      disk,
-      lockPath: `${path}/lock`,
-      // Once more under the lock: a node may have been busy until then.
-      readCurrent: async () => {
-        const { generation, clusterId, base } = (await dataDirectory.readCurrent(disk, path)) ?? current;
-        return { ...generation, clusterId, base };
-      },
-      onProgress: (stage, doneBytes, totalBytes) => bars[stage].show(doneBytes, totalBytes),
-    })
-    .finally(() => {
-      bars.log.stop();
-      bars.table.stop();
-    });
-
-  const { isSound, log, applied, table, findings, findingCount } = result;
-  if (asJson) {
-    const { segments, atApplied: _, ...rest } = log;
-    terminal.json({ isSound, log: { ...rest, segmentCount: segments.length }, appliedLsn: applied?.lsn ?? null, table: table ?? null, findings, findingCount });
-  } else {
-    terminal.table(
-      ['log from', 'through', 'log ends', 'table holds'],
-      [[String(log.start.lsn + 1), String(log.end.lsn), log.endState.state, applied === undefined ? 'unreadable' : String(applied.lsn)]],
-    );
-  }
-  if (isSound) {
-    terminal.success(`${path} is sound`);
-    return;
-  }
-  for (const finding of findings) terminal.fail(describe(finding));
-  if (findingCount > findings.length) terminal.fail(`and ${findingCount - findings.length} more`);
-  exitWith('notEqual');
-}
-
-function describe(finding: Finding): string {
-  switch (finding.about) {
-    case 'log':
-      return `${finding.path}, offset ${finding.offset}: ${finding.message}`;
-    case 'row':
-      return `key ${JSON.stringify(finding.key)}: ${finding.message}`;
-    default:
-      return finding.message;
-  }
 }
 
 async function compareNodes(context: CommandContext, urls: readonly string[], asJson: boolean): Promise<void> {

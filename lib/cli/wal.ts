@@ -1,13 +1,16 @@
+import type { Writable } from 'node:stream';
 import type { Command } from 'commander';
-import { ShiplogError, unreachable } from '../base/errors.ts';
-import type { Disk } from '../env/disk.ts';
-import { readCurrent } from '../node/data-directory.ts';
+import { unreachable } from '../base/errors.ts';
 import { type LogVerification, verifyLog } from '../verify/log-verification.ts';
 import { type CommandContext, JSON_OPTION } from './command-context.ts';
+import { locateLog } from './log-location.ts';
 import { readableBytes } from './terminal.ts';
+import { addWalDumpCommand } from './wal-dump.ts';
 
-export function addWalCommand(program: Command, context: CommandContext): void {
+/** `results`: standard output, where the lines of a dump go. */
+export function addWalCommand(program: Command, context: CommandContext, results: Writable): void {
   const wal = program.command('wal').summary('look at a log').description('Looks at a write-ahead log without changing it.');
+  addWalDumpCommand(wal, context, results);
   addVerify(wal, context);
 }
 
@@ -33,7 +36,7 @@ Exit code 5: the log is damaged. A torn end is no damage: it is what a killed no
       try {
         const verification = await verifyLog({
           disk: environment.disk,
-          directory: await logDirectoryIn(environment.disk, directory),
+          ...(await locateLog(environment.disk, directory)),
           onProgress: (doneBytes, totalBytes) => bar.show(doneBytes, totalBytes),
         });
         bar.stop();
@@ -42,15 +45,6 @@ Exit code 5: the log is damaged. A torn end is no damage: it is what a killed no
         bar.stop();
       }
     });
-}
-
-/** @throws ShiplogError `data-directory-invalid`: no log must not pass for a sound one. */
-async function logDirectoryIn(disk: Disk, directory: string): Promise<string> {
-  const current = await readCurrent(disk, directory);
-  const found = current?.generation.walDirectory ?? directory;
-  const names = await disk.list(found);
-  if (names.some((name) => name.endsWith('.wal'))) return found;
-  throw new ShiplogError('data-directory-invalid', `there is no log in ${found}, expected a data directory, or files that end with .wal`);
 }
 
 function report({ terminal, exitWith }: CommandContext, verification: LogVerification, asJson: boolean): void {

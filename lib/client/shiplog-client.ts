@@ -1,9 +1,9 @@
 /** Talks to one node over HTTP, for the command line. One instance for each node. */
 import { ShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { errorFromProblem } from '../base/problem.ts';
 import type { Clock } from '../env/clock.ts';
 import { type Transport, TransportError, type TransportRequest, type TransportResponse, readBody } from '../env/transport.ts';
-import { problemOf } from './problem.ts';
 import type { StatusDocument } from './status-document.ts';
 
 export interface ShiplogClientOptions {
@@ -106,11 +106,6 @@ export class ShiplogClient {
     return this.#json<DigestDocument>(`/peer/digest?at=${atLsn}`, DIGEST_TIMEOUT_MS);
   }
 
-  /** The head of `GET /snapshot`, whatever its status; the body is the caller's to read, without a time limit. */
-  async openSnapshot(headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<TransportResponse> {
-    return this.#transport.request(this.url, { method: 'GET', target: '/snapshot', headers, signal });
-  }
-
   async #json<Document>(target: string, timeoutMs: number): Promise<Document> {
     const request = { method: 'GET', target, headers: { accept: 'application/json' } };
     return this.#exchange(
@@ -167,4 +162,11 @@ function positionIn(response: TransportResponse): string {
   const position = /^(?:W\/)?"(.*)"$/.exec(etag)?.[1] ?? response.headers['shiplog-position'];
   if (position === undefined) throw new ShiplogError('peer-protocol', 'the answer names no position, expected the headers of a Shiplog node');
   return position;
+}
+
+const PROBLEM_BYTES_MAX = 64 * 1024;
+
+/** Turns a node's refusal back into the error that the node raised. */
+async function problemOf(response: TransportResponse): Promise<ShiplogError> {
+  return errorFromProblem(response.status, await readBody(response.body, PROBLEM_BYTES_MAX), response.headers['retry-after']);
 }

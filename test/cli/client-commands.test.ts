@@ -185,9 +185,16 @@ describe('shiplog', () => {
     const directory = await mkdtemp(join(tmpdir(), 'shiplog-save-'));
     try {
       const content = Buffer.alloc(100_000, 'snapshot');
-      const etag = `"${createHash('sha256').update(content).digest('hex')}"`;
+      const headers = {
+        'etag': `"sha256-${createHash('sha256').update(content).digest('hex')}"`,
+        'content-length': content.length,
+        'shiplog-position': '1.c04d-42',
+        'shiplog-cluster': '0'.repeat(32),
+        'shiplog-epoch': `1.c04d${'0'.repeat(28)}`,
+        'shiplog-chain': '0000abcd',
+      };
       const { url } = await start((_request, response) => {
-        response.writeHead(200, { etag, 'content-length': content.length, 'shiplog-position': '1.c04d-42' }).end(content);
+        response.writeHead(200, headers).end(content);
       });
       const file = join(directory, 'backup.shiplog');
       const { code, stdout, stderr } = await shiplog(['snapshot', 'save', url, file]);
