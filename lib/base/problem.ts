@@ -1,18 +1,10 @@
 /** Errors as RFC 9457 documents, for both ends of the wire. */
 import { ERROR_KINDS, type ErrorCode, ShiplogError } from './errors.ts';
 
-export interface ProblemDocument {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly code: ErrorCode;
-  readonly detail: string;
-  readonly [member: string]: unknown;
-}
-
-export function problemOf(error: ShiplogError): ProblemDocument {
-  const kind = ERROR_KINDS[error.code];
-  return { type: 'about:blank', title: kind.title, status: kind.status, code: error.code, detail: error.message, ...error.extra };
+/** One line of JSON. `detail` stands in for the message where that is not for clients. */
+export function problemText(error: ShiplogError, detail: string = error.message): string {
+  const { title, status } = ERROR_KINDS[error.code];
+  return JSON.stringify({ ...error.extra, type: `urn:shiplog:error:${error.code}`, title, status, detail, code: error.code });
 }
 
 /**

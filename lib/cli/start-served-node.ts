@@ -37,6 +37,7 @@ export async function startServedNode({ config, name, version, environment, logg
     checkpointOperations: config.checkpointOperations,
     checkpointIntervalMs: config.checkpointIntervalMs,
     retention: { bytesMin: config.retentionBytesMin, msMin: config.retentionMsMin, bytesMax: config.retentionBytesMax, msMax: config.retentionMsMax },
+    requestBodyBytes: () => requestBodies.usedBytes,
     live: liveOptions(config),
   });
   const streams = new OpenStreams();

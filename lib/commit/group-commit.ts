@@ -116,7 +116,14 @@ export class GroupCommit {
       taken += 1;
       this.#queueBytes -= write.bytes;
       const { operation } = write;
-      const refusal = this.#refusal(write, earlier.get(operation.key));
+      let refusal: CommitOutcome | 'depends' | undefined;
+      try {
+        refusal = this.#refusal(write, earlier.get(operation.key));
+      } catch (error) {
+        // The store can't be read: nothing is written, and the others are none the worse.
+        write.reject(error);
+        continue;
+      }
       if (refusal === 'depends') {
         // Its condition names a position that does not exist yet: decide it against the durable state.
         taken -= 1;
@@ -174,7 +181,8 @@ export class GroupCommit {
       }
       for (const { write, outcome } of group.dependents) write.resolve(outcome);
     } catch (error) {
-      const answer = isShiplogError(error, 'disk-full') || isShiplogError(error, 'outcome-unknown') ? error : unknownOutcome(error);
+      const isCertain = isShiplogError(error, 'disk-full') || isShiplogError(error, 'stopping') || isShiplogError(error, 'outcome-unknown');
+      const answer = isCertain ? error : unknownOutcome(error);
       for (const write of group.frames.flat()) write.reject(answer);
       for (const { write } of group.dependents) write.reject(answer);
     }

@@ -4,6 +4,7 @@
  * which costs a fraction; an entry leaves memory only when the store's own reads show it.
  */
 import type { EpochHistory } from '../base/epoch-history.ts';
+import { ShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Batch } from '../base/operation.ts';
 import { Watermark } from '../base/watermark.ts';
@@ -50,6 +51,8 @@ export class VisibleTable {
   #digestRequests: DigestRequest[] = [];
   #isApplying = false;
   #isStopped = false;
+  readonly #stopping = new AbortController();
+  #failure: Error | undefined;
   #idleWaiters: (() => void)[] = [];
   #roomWaiters: (() => void)[] = [];
 
@@ -89,45 +92,97 @@ export class VisibleTable {
     this.#startApplying();
   }
 
-  /** Resolves when the store has caught up far enough to take more. */
+  /**
+   * Resolves when the store has caught up far enough to take more.
+   * @throws ShiplogError `stopping`, or what the store failed with: it will not take more.
+   */
   async room(): Promise<void> {
     while (this.#unappliedBytes > LIMITS.unappliedBytesMax) {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#isStopped) throw new ShiplogError('stopping', 'this node is stopping; ask another one');
       await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
     }
   }
 
-  /** A digest of the table at the first end of a batch at or after `atLsn`, the same on every node. */
-  digestAt(atLsn: number): Promise<TableDigest> {
-    return new Promise((resolve) => {
-      this.#digestRequests.push({ atLsn, resolve });
+  /**
+   * A digest of the table at the first end of a batch at or after `atLsn`, the same on every node.
+   * Rejects with the signal's reason when aborted before that position came.
+   */
+  digestAt(atLsn: number, signal?: AbortSignal): Promise<TableDigest> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) {
+        reject(signal.reason as Error);
+        return;
+      }
+      const onAbort = (): void => {
+        this.#digestRequests = this.#digestRequests.filter((each) => each !== request);
+        reject(signal!.reason as Error);
+      };
+      const request: DigestRequest = {
+        atLsn,
+        resolve: (digest) => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve(digest);
+        },
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#digestRequests.push(request);
       this.#startApplying();
     });
   }
 
+  /** Digests that wait for their position. */
+  get waitingDigests(): number {
+    return this.#digestRequests.length;
+  }
+
+  /** Begins no other transaction, and turns away who waits for room. */
+  beginStop(): void {
+    this.#isStopped = true;
+    this.#stopping.abort(new Error('the table is stopping'));
+    this.#wakeRoomWaiters();
+  }
+
   /** Lets the transaction that is under way finish and begins no other: replay brings back the rest. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
+    this.beginStop();
     if (this.#isApplying) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 
   #startApplying(): void {
-    if (this.#isApplying || this.#isStopped) return;
+    if (this.#isApplying || this.#isStopped || this.#failure !== undefined) return;
     this.#isApplying = true;
-    this.#applyAll().catch(this.#options.onFailed);
+    this.#applyAll().catch((error: unknown) => this.#fail(error));
+  }
+
+  /** Nothing is applied any more, and nobody may go on waiting for it. */
+  #fail(error: unknown): void {
+    this.#failure = error instanceof Error ? error : new Error(messageOf(error));
+    this.#becomeIdle();
+    this.#wakeRoomWaiters();
+    this.#options.onFailed(error);
+  }
+
+  #becomeIdle(): void {
+    this.#isApplying = false;
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+
+  #wakeRoomWaiters(): void {
+    for (const resolve of this.#roomWaiters.splice(0)) resolve();
   }
 
   async #applyAll(): Promise<void> {
     await this.#beginDigests();
     while (this.#batches.length > 0 && !this.#isStopped) {
       const taken = this.#takeTransaction();
-      await this.#apply(taken);
+      if (!(await this.#apply(taken))) break;
       this.#forget(taken);
       this.applied.advance(taken.at(-1)!.lastLsn);
       this.#options.onApplied();
       await this.#beginDigests();
     }
-    this.#isApplying = false;
-    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    this.#becomeIdle();
     if (this.#isStopped) return;
     if (this.#digestRequests.some((request) => request.atLsn <= this.applied.lsn)) this.#startApplying();
   }
@@ -146,19 +201,23 @@ export class VisibleTable {
     return this.#batches.splice(0, count);
   }
 
-  /** SQLite without room pauses here, and with it, by `room`, the writers; nothing is lost meanwhile. */
-  async #apply(batches: readonly Batch[]): Promise<void> {
+  /**
+   * SQLite without room pauses here, and with it, by `room`, the writers; nothing is lost meanwhile.
+   * @returns false where the table was stopped before there was room.
+   */
+  async #apply(batches: readonly Batch[]): Promise<boolean> {
     const { clock, store, metrics, logger } = this.#options;
     for (;;) {
       const startedMs = clock.monotonicMs();
       try {
         await store.apply(batches);
         metrics.applySeconds.observe((clock.monotonicMs() - startedMs) / 1000);
-        return;
+        return true;
       } catch (error) {
         if (!(error instanceof DiskFullError)) throw error;
         logger.warn('the store has no disk space; trying again', { retryMs: DISK_FULL_RETRY_MS });
-        await sleep(clock, DISK_FULL_RETRY_MS);
+        await sleep(clock, DISK_FULL_RETRY_MS, this.#stopping.signal).catch(() => {});
+        if (this.#isStopped) return false;
       }
     }
   }
@@ -175,9 +234,7 @@ export class VisibleTable {
       }
       this.#unappliedBytes -= batch.frameBytes;
     }
-    const waiters = this.#roomWaiters;
-    this.#roomWaiters = [];
-    for (const resolve of waiters) resolve();
+    this.#wakeRoomWaiters();
   }
 
   async #beginDigests(): Promise<void> {

@@ -67,7 +67,7 @@ export function createApp(options: AppOptions): Koa<HttpState> {
 
   const app = new Koa<HttpState>();
   app.use(answers({ node, logger, lingering }));
-  app.use(admission(new WriteGuard(options.allowedHosts ?? [])));
+  app.use(admission(new WriteGuard(options.allowedHosts ?? []), lingering));
   app.use(router.routes());
   app.use(unrouted());
   // Koa reports broken connections here, and would print them otherwise.

@@ -24,6 +24,14 @@ export class LingeringClose {
     return this.#sockets.has(socket);
   }
 
+  /**
+   * Makes the answer to come the connection's last. To be called while the request is still being
+   * handed over: the next one may lie in the same bytes, and would be carried out otherwise.
+   */
+  refuseFurther(socket: Socket): void {
+    this.#sockets.add(socket);
+  }
+
   /** Sends `body` with the status and headers that `res` has, and ends the connection. */
   answer(req: IncomingMessage, res: ServerResponse, body: string | Buffer): void {
     const { socket } = req;
@@ -56,6 +64,7 @@ export class LingeringClose {
   #drain(req: IncomingMessage, socket: Socket): void {
     const timer = this.#clock.setTimer(this.#lingerMs, () => socket.destroy());
     socket.once('close', () => timer.cancel());
+    if (req.readableEnded) socket.destroySoon();
     req.once('end', () => socket.destroySoon());
     req.resume();
   }

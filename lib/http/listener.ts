@@ -87,7 +87,7 @@ export class HttpListener {
     await new Promise<void>((resolve, reject) => {
       const onError = (error: NodeJS.ErrnoException): void => reject(listenError(error, host, port));
       this.#server.once('error', onError);
-      this.#server.listen({ host, port }, () => {
+      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
         this.#server.off('error', onError);
         this.#server.on('error', (error) => this.#options.logger.error('the listener reported an error', { error: error.message }));
         resolve();
@@ -128,7 +128,7 @@ export class HttpListener {
     if (this.#closing) lastOfConnection(res);
     if (this.#inFlight.size > this.#limits.waitingRequestsMax) {
       const problem = problemOf(new ShiplogError('overloaded', `${this.#limits.waitingRequestsMax} requests are waiting already; try again shortly`));
-      res.writeHead(problem.status, { ...problem.headers, Connection: 'close' }).end(problem.body);
+      res.writeHead(problem.status, { ...problem.headers, 'Content-Length': Buffer.byteLength(problem.body), 'Connection': 'close' }).end(problem.body);
       return;
     }
     void this.#options.handler(req, res);
@@ -150,7 +150,7 @@ export class HttpListener {
     }
     const earlier = [...this.#inFlight].filter((res) => res.req.socket === socket && res.req.complete);
     const answer = (): void => {
-      if (!socket.writable || [...this.#inFlight].some((res) => res.req.socket === socket && res.headersSent)) {
+      if (!socket.writable || [...this.#inFlight].some((res) => res.req.socket === socket && res.headersSent && !res.writableFinished)) {
         socket.destroy();
         return;
       }
@@ -195,6 +195,9 @@ const DEFAULT_LIMITS: ListenerLimits = {
   headersTimeoutMs: LIMITS.headersTimeoutMs,
   keepAliveTimeoutMs: LIMITS.keepAliveTimeoutMs,
 };
+
+/** Connections that wait to be accepted; the kernel has a bound of its own. With Node's 511, a burst waits for seconds. */
+const BACKLOG = 4_096;
 
 /** Long enough for the answer to be read. */
 const GARBAGE_LINGER_MS = 1_000;

@@ -16,6 +16,10 @@ export class OpenStreams {
     return this.#open.size;
   }
 
+  responses(): Iterable<ServerResponse> {
+    return this.#open.keys();
+  }
+
   /** Counts `res` as a stream until its connection is done with it. */
   open(res: ServerResponse): AbortSignal {
     const controller = new AbortController();

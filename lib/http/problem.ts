@@ -1,4 +1,5 @@
-import { ERROR_KINDS, type ErrorCode, ShiplogError } from '../base/errors.ts';
+import { ShiplogError } from '../base/errors.ts';
+import { problemText } from '../base/problem.ts';
 
 /** An error as it goes over the wire: RFC 9457, one line, newline at the end. */
 export interface Problem {
@@ -9,9 +10,18 @@ export interface Problem {
 
 /** What an internal error was is for the log: clients learn where to look, never paths or stacks. */
 export function problemOf(error: unknown): Problem {
-  if (!(error instanceof ShiplogError)) return problem('internal', INTERNAL_DETAIL, {}, undefined);
-  const detail = error.status === 500 ? INTERNAL_DETAIL : error.message;
-  return problem(error.code, detail, error.extra, error.retryAfterS);
+  const known = error instanceof ShiplogError ? error : new ShiplogError('internal', INTERNAL_DETAIL);
+  const { retryAfterS, status } = known;
+  return {
+    status,
+    headers: {
+      'Content-Type': 'application/problem+json',
+      'Cache-Control': 'no-cache, no-transform',
+      'X-Content-Type-Options': 'nosniff',
+      ...(retryAfterS === undefined ? {} : { 'Retry-After': String(Math.max(1, Math.ceil(retryAfterS))) }),
+    },
+    body: `${status === 500 ? problemText(known, INTERNAL_DETAIL) : problemText(known)}\n`,
+  };
 }
 
 /** The same as a whole answer, for where there is no response object. The connection ends with it. */
@@ -28,17 +38,3 @@ const REASONS: Readonly<Record<number, string>> = {
   431: 'Request Header Fields Too Large',
   503: 'Service Unavailable',
 };
-
-function problem(code: ErrorCode, detail: string, extra: Readonly<Record<string, unknown>>, retryAfterS: number | undefined): Problem {
-  const { status, title } = ERROR_KINDS[code];
-  return {
-    status,
-    headers: {
-      'Content-Type': 'application/problem+json',
-      'Cache-Control': 'no-cache, no-transform',
-      'X-Content-Type-Options': 'nosniff',
-      ...(retryAfterS === undefined ? {} : { 'Retry-After': String(Math.max(1, Math.ceil(retryAfterS))) }),
-    },
-    body: `${JSON.stringify({ ...extra, type: `urn:shiplog:error:${code}`, title, status, detail, code })}\n`,
-  };
-}

@@ -4,6 +4,7 @@
  * the key has been cut off.
  */
 import { ShiplogError } from '../base/errors.ts';
+import { parseHostName } from './host-name.ts';
 
 export type DataRoute = '/get/' | '/set/' | '/del/';
 
@@ -29,7 +30,7 @@ export function parseRequestTarget(target: string): RequestTarget {
     throw new ShiplogError('bad-request', `the request target is ${quoted(target)}, expected a path like /get/key or an http:// URL`);
   }
   const [, authority, rest] = absolute as unknown as [string, string, string];
-  if (authority === '' || authority.includes('@')) {
+  if (parseHostName(authority) === undefined) {
     throw new ShiplogError('bad-request', `the URL of the request names ${quoted(authority)} as its host, expected host or host:port`);
   }
   return fromPath(rest.startsWith('/') ? rest : `/${rest}`, authority);

@@ -6,6 +6,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
 import { ShiplogError } from '../base/errors.ts';
+import { parseHostName } from './host-name.ts';
 
 export class WriteGuard {
   readonly #allowed: ReadonlySet<string>;
@@ -35,7 +36,7 @@ export class WriteGuard {
   }
 
   #checkHost(host: string): void {
-    const parsed = parseHost(host);
+    const parsed = parseHostName(host);
     if (parsed !== undefined) {
       if (isLoopback(parsed.name) || this.#allowed.has(parsed.name) || this.#allowed.has(host.toLowerCase())) return;
     }
@@ -46,24 +47,14 @@ export class WriteGuard {
   }
 }
 
-interface HostName {
-  readonly name: string;
-  readonly port: string | undefined;
-}
-
-function parseHost(host: string): HostName | undefined {
-  const match = /^(\[[0-9a-f:.]+\]|[\w.~-]+)(?::(\d{0,5}))?$/i.exec(host);
-  return match === null ? undefined : { name: match[1]!.toLowerCase(), port: match[2] === '' ? undefined : match[2] };
-}
-
 function isLoopback(name: string): boolean {
   return name === 'localhost' || name === '[::1]' || name.endsWith('.localhost') || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
 }
 
 function checkOrigin(origin: string, host: string): void {
-  const own = parseHost(host);
+  const own = parseHostName(host);
   const match = /^(https?):\/\/(.*)$/i.exec(origin);
-  const foreign = match === null ? undefined : parseHost(match[2]!);
+  const foreign = match === null ? undefined : parseHostName(match[2]!);
   if (match !== null && foreign !== undefined && own !== undefined) {
     const defaultPort = match[1]!.toLowerCase() === 'https' ? '443' : '80';
     if (foreign.name === own.name && (foreign.port ?? defaultPort) === (own.port ?? defaultPort)) return;

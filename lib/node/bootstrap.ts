@@ -12,7 +12,6 @@ import { sleep } from '../env/clock.ts';
 import type { FrameSource } from '../wal/wal.ts';
 import { Wal } from '../wal/wal.ts';
 import { LogReceiver } from '../replication/log-receiver.ts';
-import { verifySnapshot } from '../snapshot/install.ts';
 import { SnapshotDownload } from '../snapshot/snapshot-download.ts';
 import type { SnapshotDescription } from '../snapshot/snapshot-headers.ts';
 import type { Current, DataDirectory, Generation } from './data-directory.ts';
@@ -93,7 +92,7 @@ export class Bootstrap {
     try {
       const description = await this.#download.run();
       logger.info('the snapshot is complete', { lsn: description.lsn, bytes: description.sizeBytes });
-      const applied = await verifySnapshot(generation.databasePath, description);
+      const applied = await node.stores.verifySnapshot(generation.databasePath, description);
       this.#refuseForeign(applied);
       await this.#stored?.end();
       this.#stored = undefined;

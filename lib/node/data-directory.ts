@@ -13,6 +13,7 @@
  * A reseed builds the next generation aside and switches CURRENT by one rename: a database is never
  * replaced in place, because SQLite would replay the old -wal into the new file and call it fine.
  */
+import { dirname } from 'node:path';
 import { EpochHistory, type Epoch, type LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError, messageOf } from '../base/errors.ts';
 import { readDurableJson, writeDurableJson } from '../env/durable-file.ts';
@@ -71,7 +72,7 @@ export class DataDirectory {
   static async open(options: { disk: Disk; logger: Logger; path: string; newNodeId: () => string }): Promise<DataDirectory> {
     const { disk, path } = options;
     try {
-      await disk.makeDirectory(path);
+      await makeDurableDirectory(disk, path);
     } catch (error) {
       throw new ShiplogError('data-directory-invalid', `can't make the data directory ${path}: ${messageOf(error)}; create it, or run as a user that may`, { cause: error });
     }
@@ -145,6 +146,14 @@ export class DataDirectory {
   async close(): Promise<void> {
     await this.#lock.release();
   }
+}
+
+/** Its name, and those of parents that are missing too, are durable afterwards: what is acknowledged lies below them. */
+async function makeDurableDirectory(disk: Disk, path: string): Promise<void> {
+  const parents: string[] = [];
+  for (let each = path; !(await disk.exists(each)) && dirname(each) !== each; each = dirname(each)) parents.push(dirname(each));
+  await disk.makeDirectory(path);
+  for (const parent of parents) await disk.syncDirectory(parent);
 }
 
 export function generationNamed(path: string, name: string): Generation {

@@ -17,7 +17,7 @@ export async function serveDigest(request: TransportRequest, engine: Engine, clo
   if (!/^\d{1,15}$/.test(at)) throw new ShiplogError('bad-request', `at must be an LSN, got ${JSON.stringify(at)}`);
   const waiting = new AbortController();
   const digest = await Promise.race([
-    engine.table.digestAt(Number(at)),
+    engine.table.digestAt(Number(at), waiting.signal),
     sleep(clock, WAIT_MS_MAX, waiting.signal).then(() => {
       throw new ShiplogError('timeout', `this node did not reach LSN ${at} within ${WAIT_MS_MAX} ms`);
     }),

@@ -3,6 +3,7 @@
  * Whoever holds an engine has a consistent state.
  */
 import type { EpochHistory, LogPoint } from '../base/epoch-history.ts';
+import { ShiplogError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Timer } from '../env/clock.ts';
 import { Committer } from '../commit/committer.ts';
@@ -36,7 +37,7 @@ export class Engine {
   readonly #scrubber: Scrubber;
   #checkpointWaiters: (() => void)[] = [];
   #retentionTimer: Timer | undefined;
-  #isRetaining = false;
+  #retaining: Promise<void> | undefined;
   #isClosed = false;
 
   private constructor(options: EngineOptions, store: Store, wal: Wal) {
@@ -82,10 +83,12 @@ export class Engine {
     const { environment, logger, metrics, segmentBytes, stores } = options.node;
     const { generation, clusterId, base } = options.current;
     const store = await stores.open(generation.databasePath);
+    let wal: Wal | undefined;
+    let engine: Engine | undefined;
     try {
       // What the store holds must not need the log: frames up to there are not read again.
       await store.checkpoint();
-      const wal = await Wal.open({
+      wal = await Wal.open({
         disk: environment.disk,
         clock: environment.clock,
         random: environment.random,
@@ -97,11 +100,14 @@ export class Engine {
         applied: store.applied,
         segmentBytes,
       });
-      const engine = new Engine(options, store, wal);
+      engine = new Engine(options, store, wal);
       await engine.#replay();
       engine.#retainAfter(RETENTION_INTERVAL_MS);
       return engine;
     } catch (error) {
+      // What led here is the error that matters, whatever closing says to it.
+      if (engine !== undefined) await engine.close().catch(() => {});
+      else await wal?.close().catch(() => {});
       await store.close();
       throw error;
     }
@@ -123,39 +129,47 @@ export class Engine {
   #checkpointed(point: LogPoint): void {
     this.wal.setCheckpointed(point);
     for (const resolve of this.#checkpointWaiters.splice(0)) resolve();
-    void this.#retain();
+    this.#retain();
   }
 
   /** The log beyond the last checkpoint is what a restart has to replay: it is bounded. */
   async #checkpointRoom(): Promise<void> {
     while (this.wal.bytesAfter(this.wal.checkpointedLsn) > LIMITS.uncheckpointedBytesMax) {
+      if (this.#isClosed) throw new ShiplogError('stopping', 'this node is stopping; ask another one');
       this.#checkpointer.request();
       await new Promise<void>((resolve) => this.#checkpointWaiters.push(resolve));
     }
   }
 
-  async #retain(): Promise<void> {
-    if (this.#isRetaining || this.#isClosed) return;
-    this.#isRetaining = true;
-    try {
-      await this.wal.removeOldSegments(this.#options.node.retention, this.#options.neededAfterLsn());
-    } catch (error) {
-      this.#options.onFailed(error);
-    }
-    this.#isRetaining = false;
+  #retain(): void {
+    if (this.#retaining !== undefined || this.#isClosed) return;
+    this.#retaining = this.wal
+      .removeOldSegments(this.#options.node.retention, this.#options.neededAfterLsn())
+      .then(() => {}, this.#options.onFailed)
+      .finally(() => {
+        this.#retaining = undefined;
+      });
   }
 
   #retainAfter(delayMs: number): void {
     this.#retentionTimer = this.#options.node.environment.clock.setTimer(delayMs, () => {
-      void this.#retain();
+      this.#retain();
       if (!this.#isClosed) this.#retainAfter(RETENTION_INTERVAL_MS);
     });
   }
 
+  /** Turns away who waits for room: nothing of theirs is written, and what they wait for may never come. */
+  beginClose(): void {
+    this.#isClosed = true;
+    this.table.beginStop();
+    for (const resolve of this.#checkpointWaiters.splice(0)) resolve();
+  }
+
   /** Nothing may be committing. What the store lacks is replayed at the next start. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.beginClose();
     this.#retentionTimer?.cancel();
+    await this.#retaining;
     await this.#scrubber.stop();
     await this.table.stop();
     await this.#checkpointer.stop();

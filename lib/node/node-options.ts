@@ -22,6 +22,8 @@ export interface NodeOptions {
   readonly checkpointOperations: number;
   readonly checkpointIntervalMs: number;
   readonly retention: { readonly bytesMin: number; readonly msMin: number; readonly bytesMax: number; readonly msMax: number };
+  /** Memory that request bodies take at the moment, for the metrics; whoever takes requests knows it. */
+  readonly requestBodyBytes?: () => number;
   /** What a running node takes over when the configuration changes. */
   readonly live: LiveNodeOptions;
 }

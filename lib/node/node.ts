@@ -7,6 +7,7 @@ import { ShiplogError, assert, messageOf, unreachable } from '../base/errors.ts'
 import type { DataOperation } from '../base/operation.ts';
 import { type Position, POSITION_ZERO, formatPosition } from '../base/position.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
+import { DiskFullError } from '../env/disk.ts';
 import { randomId } from '../env/random.ts';
 import { type CommitCondition, GroupCommit } from '../commit/group-commit.ts';
 import type { NodeGauges } from '../observe/metrics.ts';
@@ -40,6 +41,8 @@ export class Node implements NodeApi {
   #receiver: LogReceiver | undefined;
   #groupCommit: GroupCommit | undefined;
   #bootstrap: Bootstrap | undefined;
+  /** Settles, never rejects, when the bootstrap that is under way has come to its end. */
+  #bootstrapping: Promise<void> = Promise.resolve();
   #divergence: ShiplogError | undefined;
   #failure: Error | undefined;
   #onFailed: (error: Error) => void = () => {};
@@ -80,12 +83,15 @@ export class Node implements NodeApi {
       path: options.dataDirectory,
       newNodeId: () => randomId(environment.random),
     });
+    let node: Node | undefined;
     try {
-      const node = new Node(options, directory, await MemberList.load(environment.disk, directory.path));
+      node = new Node(options, directory, await MemberList.load(environment.disk, directory.path));
       await node.#snapshots.start();
       await node.#takeUpRole();
       return node;
     } catch (error) {
+      // What led here is the error that matters, whatever closing says to it.
+      if (node !== undefined) await node.#closeEngine('this node could not start').catch(() => {});
       await directory.close();
       throw error;
     }
@@ -127,9 +133,16 @@ export class Node implements NodeApi {
   async #openAsPrimary(): Promise<void> {
     if (this.#directory.identity.role === null) await this.#directory.setRole('primary', null);
     await this.#openEngine();
-    if (this.#engine!.wal.segments.length === 0) await this.#openEpoch();
+    // A crash may have come between the first segment and its first frame: what counts is the log's content.
+    if (this.#engine!.wal.end.lsn === this.#directory.current!.base.lsn) await this.#openEpoch();
     await this.#members.add({ nodeId: this.nodeId, name: this.nodeName, url: this.#options.advertiseUrl });
+    this.#throwIfFailed();
     this.#on('recovered-as-primary');
+  }
+
+  /** What was replayed is applied beside all this, and that may have failed. */
+  #throwIfFailed(): void {
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** The first epoch of a cluster, also of one that begins with a restored snapshot. */
@@ -156,13 +169,14 @@ export class Node implements NodeApi {
       },
     ]);
     // From here on every snapshot belongs to an epoch.
-    await table.applied.reached(wal.end.lsn);
+    await Promise.race([table.applied.reached(wal.end.lsn), this.failed]);
   }
 
   async #openAsReplica(upstreamUrl: string): Promise<void> {
     this.#upstreamUrl = upstreamUrl;
     await this.#directory.setRole('replica', upstreamUrl);
     await this.#openEngine();
+    this.#throwIfFailed();
     this.#on('recovered-as-replica');
   }
 
@@ -225,7 +239,7 @@ export class Node implements NodeApi {
         this.#receiver = undefined;
         return;
       case 'bootstrap':
-        this.#runBootstrap().catch((error: unknown) => this.#fail(error));
+        this.#bootstrapping = this.#runBootstrap().catch((error: unknown) => this.#fail(error));
         return;
       default:
         unreachable(effect);
@@ -260,11 +274,17 @@ export class Node implements NodeApi {
       nodeId: this.nodeId,
       nodeName: this.nodeName,
       advertiseUrl,
-      onMembers: (members) => void this.#members.replace(members).catch((error: unknown) => this.#fail(error)),
+      onMembers: (members) => void this.#members.replace(members).catch((error: unknown) => this.#membersNotSaved(error)),
       onRefused: (error) => this.#refused(error),
       onSinkFailed: (error) => this.#fail(error),
     });
     this.#receiver.start();
+  }
+
+  #membersNotSaved(error: unknown): void {
+    // The list in memory is what counts until the next start; with the next change, or the next stream, it is saved again.
+    if (error instanceof DiskFullError) this.#options.logger.warn('no disk space for the list of members', { reason: error.message });
+    else this.#fail(error);
   }
 
   #refused(error: ShiplogError): void {
@@ -282,10 +302,11 @@ export class Node implements NodeApi {
   async #runBootstrap(): Promise<void> {
     const own = this.#engine === undefined ? undefined : { clusterId: this.#engine.clusterId, history: this.#engine.history, endLsn: this.#engine.wal.end.lsn };
     await this.#closeEngine('this node fetches a snapshot');
+    if (this.#state !== 'bootstrapping') return;
     this.#bootstrap = new Bootstrap({ node: this.#options, directory: this.#directory, upstreamUrl: this.#upstreamUrl!, own });
     const current = await this.#bootstrap.run();
     this.#bootstrap = undefined;
-    if (current === undefined) return;
+    if (current === undefined || this.#state !== 'bootstrapping') return;
     await this.#directory.setCurrent(current);
     await this.#openEngine();
     if (this.#state === 'bootstrapping') this.#on('snapshot-installed');
@@ -297,6 +318,7 @@ export class Node implements NodeApi {
     this.#sender?.close(reason);
     this.#sender?.drop();
     this.#sender = undefined;
+    engine.beginClose();
     await this.#groupCommit?.close();
     this.#groupCommit = undefined;
     this.#engine = undefined;
@@ -415,7 +437,8 @@ export class Node implements NodeApi {
       nodeId: this.nodeId,
       primaryUrl,
       timeoutMs: this.#live.forwardTimeoutMs,
-      shown: (lsn, signal) => this.#readableEngine().table.visible.reached(lsn, signal),
+      // Async, so that what it throws at once is a rejection too: the write has been carried out by then.
+      shown: async (lsn, signal) => this.#readableEngine().table.visible.reached(lsn, signal),
     });
   }
 
@@ -563,7 +586,7 @@ export class Node implements NodeApi {
       unappliedBytes: engine?.table.unappliedBytes ?? 0,
       logBytes: engine?.wal.sizeBytes ?? 0,
       segmentCount: engine?.wal.segments.length ?? 0,
-      requestBodyBytes: 0,
+      requestBodyBytes: this.#options.requestBodyBytes?.() ?? 0,
       upstreamLagOperations: upstream?.lagOperations ?? null,
       upstreamLagSeconds: upstream?.lagMs == null ? null : upstream.lagMs / 1000,
       followers: (this.#sender?.followers ?? []).map((follower) => ({
@@ -588,6 +611,9 @@ export class Node implements NodeApi {
   async stop(): Promise<void> {
     assert(this.#state === 'stopping' || this.#state === 'failed', 'beginStop comes first');
     await this.#bootstrap?.stop();
+    await this.#bootstrapping;
+    // A commit that waits for room which may never come must not hold up the end.
+    this.#engine?.beginClose();
     await this.#receiver?.stop();
     await this.#snapshots.close();
     await this.#closeEngine('the node is stopping');

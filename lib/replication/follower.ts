@@ -19,13 +19,15 @@ export interface Follower {
   readonly isReady: boolean;
   /** Monotonic ms of the last byte from it. */
   readonly heardMs: number;
-  /** Monotonic ms since when it has not had everything, or null while it has. */
-  readonly behindSinceMs: number | null;
+  /** A durable end of this log that it was last waited for to apply … */
+  readonly awaitedLsn: number;
+  /** … and the monotonic ms at which that was the end. */
+  readonly awaitedSinceMs: number;
 }
 
 export function connected(
   previous: Follower | undefined,
-  claim: { nodeId: string; name: string; url: string; streamId: string; afterLsn: number; nowMs: number },
+  claim: { nodeId: string; name: string; url: string; streamId: string; afterLsn: number; ownDurableLsn: number; nowMs: number },
 ): Follower {
   return {
     nodeId: claim.nodeId,
@@ -37,7 +39,8 @@ export function connected(
     appliedLsn: Math.min(previous?.appliedLsn ?? 0, claim.afterLsn),
     isReady: false,
     heardMs: claim.nowMs,
-    behindSinceMs: previous?.behindSinceMs ?? claim.nowMs,
+    awaitedLsn: previous?.awaitedLsn ?? claim.ownDurableLsn,
+    awaitedSinceMs: previous?.awaitedSinceMs ?? claim.nowMs,
   };
 }
 
@@ -46,15 +49,23 @@ export function confirmed(follower: Follower, confirmation: Confirmation, state:
   // Nobody can hold more than was sent: a follower that claims it is not believed.
   const durableLsn = Math.min(Math.max(follower.durableLsn, confirmation.durableLsn), follower.sentLsn);
   const appliedLsn = Math.min(Math.max(follower.appliedLsn, confirmation.appliedLsn), durableLsn);
-  const hasAll = appliedLsn >= state.ownDurableLsn;
+  // Under steady writes it never has everything at this very moment, so lag is the age of one
+  // moment's end, and the next moment is taken when it has got there.
+  const isThere = appliedLsn >= follower.awaitedLsn;
   return {
     ...follower,
     durableLsn,
     appliedLsn,
     isReady: confirmation.isReady,
     heardMs: state.nowMs,
-    behindSinceMs: hasAll ? null : (follower.behindSinceMs ?? state.nowMs),
+    awaitedLsn: isThere ? state.ownDurableLsn : follower.awaitedLsn,
+    awaitedSinceMs: isThere ? state.nowMs : follower.awaitedSinceMs,
   };
+}
+
+/** Milliseconds for which it has lacked something, connected or not; 0 while it lacks nothing. */
+export function lagMs(follower: Follower, state: { ownDurableLsn: number; nowMs: number }): number {
+  return follower.appliedLsn >= state.ownDurableLsn ? 0 : state.nowMs - follower.awaitedSinceMs;
 }
 
 export function disconnected(follower: Follower): Follower {

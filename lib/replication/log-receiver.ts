@@ -285,7 +285,7 @@ class StreamSession {
           continue;
         }
         const isPeersFault = isShiplogError(error) && ['peer-protocol', 'history-diverged', 'disk-full'].includes(error.code);
-        this.#sinkError = isPeersFault ? (error as ShiplogError) : new SinkFailure('the sink failed', { cause: error });
+        this.#sinkError = isPeersFault ? error : new SinkFailure('the sink failed', { cause: error });
         this.#connection.abort(this.#sinkError);
         return;
       }
@@ -316,8 +316,8 @@ class StreamSession {
       const durableLsn = sink.end.lsn;
       const appliedLsn = Math.min(sink.visibleLsn, durableLsn);
       yield encodeConfirmation({ epochId: sink.history.current?.id ?? '', durableLsn, appliedLsn, isReady: sink.isReady });
-      // What became durable while the last line was on its way is said at once.
-      if (sink.end.lsn > durableLsn) continue;
+      // What became durable or visible while the last line was on its way is said at once.
+      if (sink.end.lsn > durableLsn || Math.min(sink.visibleLsn, durableLsn) > appliedLsn) continue;
       await new Promise<void>((resolve) => {
         const timer = clock.setTimer(LIMITS.heartbeatIntervalMs, resolve);
         this.#confirmable = () => {

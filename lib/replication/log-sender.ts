@@ -13,7 +13,7 @@ import type { Logger } from '../observe/logger.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { WalCursor } from '../wal/wal-cursor.ts';
 import type { Wal } from '../wal/wal.ts';
-import { type Confirmation, type Follower, confirmed, connected, disconnected } from './follower.ts';
+import { type Confirmation, type Follower, confirmed, connected, disconnected, lagMs } from './follower.ts';
 import { type FollowerClaim, planHandshake } from './handshake.ts';
 import type { MemberList } from './member-list.ts';
 import { type HeartbeatFrame, encodeControl } from './stream-protocol.ts';
@@ -45,18 +45,17 @@ interface LiveStream {
 }
 
 const CONFIRMATION_LINE_BYTES_MAX = 1024;
+const HEADERS = { 'content-type': 'application/vnd.shiplog.wal', 'cache-control': 'no-store' } as const;
 
 export class LogSender {
   readonly #options: LogSenderOptions;
   readonly #streams = new Map<string, LiveStream>();
   readonly #followers = new Map<string, Follower>();
-  readonly #startedMs: number;
   #silenceTimer: Timer | undefined;
   #isClosed = false;
 
   constructor(options: LogSenderOptions) {
     this.#options = options;
-    this.#startedMs = options.clock.monotonicMs();
     this.#watchSilence();
   }
 
@@ -79,36 +78,70 @@ export class LogSender {
    * @throws ShiplogError `other-cluster`, `history-diverged`, `follower-ahead`, `chain-mismatch`, `position-gone`, `duplicate-node`.
    */
   async serve(request: TransportRequest): Promise<TransportResponse> {
-    const { wal, disk, random, members } = this.#options;
-    if (this.#isClosed) throw new ShiplogError('stopping', 'this node is stopping');
+    const { wal, disk } = this.#options;
+    this.#refuseWhenClosed();
     const query = parseQuery(request.target);
     this.#judge(query);
-    if (query.node !== undefined) this.#refuseDuplicate(query.node.nodeId);
+    if (query.node !== undefined) this.#admit(query.node.nodeId);
     const cursor = await WalCursor.open(wal, disk, query.afterLsn);
-    if (query.chain !== undefined && cursor.point.chain !== query.chain) {
+    let stream: LiveStream | undefined;
+    try {
+      this.#refuseOtherChain(query, cursor);
+      if (request.method === 'HEAD') {
+        await cursor.close();
+        return { status: 200, headers: HEADERS, body: emptyBody() };
+      }
+      stream = this.#begin(query, cursor);
+      if (query.node !== undefined && query.node.url !== '') await this.#options.members.add(query.node);
+    } catch (error) {
+      if (stream !== undefined) this.#forget(stream);
       await cursor.close();
-      throw new ShiplogError('chain-mismatch', `at LSN ${query.afterLsn} this node's chain is ${hex(cursor.point.chain)}, yours is ${hex(query.chain)}: one of the logs is damaged`);
+      throw error;
     }
-    const stream: LiveStream = {
-      streamId: randomId(random),
-      nodeId: query.node?.nodeId,
-      cursor,
-      ending: new AbortController(),
-      dropping: new AbortController(),
-    };
-    if (query.node !== undefined) {
-      // Again, since opening the cursor gave others a turn.
-      this.#refuseDuplicate(query.node.nodeId);
-      const claim = { ...query.node, streamId: stream.streamId, afterLsn: query.afterLsn, nowMs: this.#options.clock.monotonicMs() };
-      this.#followers.set(query.node.nodeId, connected(this.#followers.get(query.node.nodeId), claim));
-    }
-    this.#streams.set(stream.streamId, stream);
-    if (query.node !== undefined && query.node.url !== '') await members.add(query.node);
     return {
       status: 200,
-      headers: { 'content-type': 'application/vnd.shiplog.wal', 'cache-control': 'no-store', 'shiplog-stream': stream.streamId },
-      body: this.#send(stream, request.signal),
+      headers: { ...HEADERS, 'shiplog-stream': stream.streamId },
+      body: this.#bodyOf(stream, request.signal),
       abort: stream.dropping.signal,
+    };
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#isClosed) throw new ShiplogError('stopping', 'this node is stopping');
+  }
+
+  #refuseOtherChain({ afterLsn, chain }: FollowerClaim, { point }: WalCursor): void {
+    if (chain === undefined || chain === point.chain) return;
+    throw new ShiplogError('chain-mismatch', `at LSN ${afterLsn} this node's chain is ${hex(point.chain)}, yours is ${hex(chain)}: one of the logs is damaged`);
+  }
+
+  /** From here on the stream counts. Asks again what was asked before, since opening the cursor gave others a turn. */
+  #begin({ node, afterLsn }: WalQuery, cursor: WalCursor): LiveStream {
+    const { random, wal, clock } = this.#options;
+    this.#refuseWhenClosed();
+    if (node !== undefined) this.#admit(node.nodeId);
+    const stream: LiveStream = { streamId: randomId(random), nodeId: node?.nodeId, cursor, ending: new AbortController(), dropping: new AbortController() };
+    if (node !== undefined) {
+      const claim = { ...node, streamId: stream.streamId, afterLsn, ownDurableLsn: wal.end.lsn, nowMs: clock.monotonicMs() };
+      this.#followers.set(node.nodeId, connected(this.#followers.get(node.nodeId), claim));
+    }
+    this.#streams.set(stream.streamId, stream);
+    return stream;
+  }
+
+  /** A generator that is left before its first step does not run its `finally`: leaving this does what that would have done. */
+  #bodyOf(stream: LiveStream, signal: AbortSignal | undefined): AsyncIterable<Buffer> {
+    const chunks = this.#send(stream, signal);
+    return {
+      [Symbol.asyncIterator]: () => ({
+        next: () => chunks.next(),
+        return: async () => {
+          await chunks.return(undefined);
+          this.#forget(stream);
+          await stream.cursor.close();
+          return { done: true, value: undefined };
+        },
+      }),
     };
   }
 
@@ -134,9 +167,10 @@ export class LogSender {
     }
   }
 
-  /** A second live stream of one node id: a cloned data directory, which must not count twice. */
-  #refuseDuplicate(nodeId: string): void {
+  /** Refuses a second live stream of one node id, a cloned data directory, which must not count twice. */
+  #admit(nodeId: string): void {
     const follower = this.#followers.get(nodeId);
+    if (follower === undefined) this.#makeRoomForFollower();
     const live = follower?.streamId == null ? undefined : this.#streams.get(follower.streamId);
     if (follower === undefined || live === undefined || live.dropping.signal.aborted) return;
     if (this.#options.clock.monotonicMs() - follower.heardMs < 2 * LIMITS.heartbeatIntervalMs) {
@@ -144,6 +178,16 @@ export class LogSender {
     }
     live.dropping.abort(new Error('replaced by a newer stream of the same node'));
     this.#forget(live);
+  }
+
+  /** Ids are for the asking, so the records are bounded: one of a node that is away makes room. */
+  #makeRoomForFollower(): void {
+    if (this.#followers.size < LIMITS.membersMax) return;
+    const members = new Set(this.#options.members.all.map((member) => member.nodeId));
+    const away = this.followers.filter((follower) => follower.streamId === null);
+    const leaving = away.find((follower) => !members.has(follower.nodeId)) ?? away[0];
+    if (leaving === undefined) throw new ShiplogError('overloaded', `${this.#followers.size} nodes follow this one already`);
+    this.#followers.delete(leaving.nodeId);
   }
 
   async *#send(stream: LiveStream, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
@@ -194,6 +238,7 @@ export class LogSender {
 
   /** Resolves when there is more to send, the next heartbeat is due, or the stream is to end. */
   async #more(afterLsn: number, waitMs: number, gone: AbortSignal): Promise<void> {
+    if (gone.aborted) return;
     const waiting = new AbortController();
     const stop = (): void => waiting.abort();
     const timer = this.#options.clock.setTimer(Math.max(waitMs, 0), stop);
@@ -224,7 +269,8 @@ export class LogSender {
     if (stream?.nodeId === undefined) throw new ShiplogError('bad-request', `there is no stream ${streamId} that takes confirmations`);
     if (request.body === undefined || request.body instanceof Uint8Array) throw new ShiplogError('bad-request', 'confirmations come as an endless body');
     try {
-      for await (const line of linesOf(request.body)) {
+      // A peer that was dropped may be a half-open link, from which no end ever comes.
+      for await (const line of linesOf(untilAborted(request.body, stream.dropping.signal))) {
         if (!this.#streams.has(streamId)) break;
         this.#confirm(stream.nodeId, streamId, parseConfirmation(line));
       }
@@ -264,10 +310,9 @@ export class LogSender {
     });
   }
 
-  /** Milliseconds for which a follower has not had everything. */
+  /** Milliseconds for which a follower has lacked something. */
   lagMs(follower: Follower): number {
-    const nowMs = this.#options.clock.monotonicMs();
-    return follower.behindSinceMs === null ? 0 : nowMs - Math.max(follower.behindSinceMs, this.#startedMs);
+    return lagMs(follower, { ownDurableLsn: this.#options.wal.end.lsn, nowMs: this.#options.clock.monotonicMs() });
   }
 
   /** Ends all streams with an end frame, and for good. */
@@ -337,6 +382,30 @@ async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string>
     rest = lines.pop()!;
     if (rest.length > CONFIRMATION_LINE_BYTES_MAX) throw new ShiplogError('bad-request', 'a confirmation is too long');
     yield* lines;
+  }
+}
+
+/** Ends where the body ends, or with the signal, whichever comes first. */
+async function* untilAborted(body: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const chunks = body[Symbol.asyncIterator]();
+  const aborted = Promise.withResolvers<undefined>();
+  const onAbort = (): void => aborted.resolve(undefined);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    for (;;) {
+      const next = chunks.next();
+      const result = await Promise.race([next, aborted.promise]);
+      if (result === undefined) {
+        // Its reader is gone: how it ends, if it ever does, is nobody's concern.
+        next.catch(() => {});
+        return;
+      }
+      if (result.done === true) return;
+      yield result.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -17,12 +17,15 @@ export class MemberList {
   readonly #directory: string;
   #members: readonly Member[];
   #saving: Promise<void> = Promise.resolve();
+  /** What the file holds. */
+  #saved: readonly Member[];
   readonly #listeners = new Set<() => void>();
 
   private constructor(disk: Disk, directory: string, members: readonly Member[]) {
     this.#disk = disk;
     this.#directory = directory;
     this.#members = members;
+    this.#saved = members;
   }
 
   static async load(disk: Disk, directory: string): Promise<MemberList> {
@@ -37,22 +40,33 @@ export class MemberList {
   /** Resolves once the member is in the durable list. A known id with another name or URL is updated. */
   async add(member: Member): Promise<void> {
     const known = this.#members.find((each) => each.nodeId === member.nodeId);
-    if (known !== undefined && known.name === member.name && known.url === member.url) return this.#saving;
+    if (known !== undefined && known.name === member.name && known.url === member.url) return this.#save();
     if (known === undefined && this.#members.length >= LIMITS.membersMax) return;
     return this.#change([...this.#members.filter((each) => each.nodeId !== member.nodeId), member]);
   }
 
   /** Takes over the primary's list. */
   async replace(members: readonly Member[]): Promise<void> {
-    if (JSON.stringify(members) === JSON.stringify(this.#members)) return this.#saving;
+    if (JSON.stringify(members) === JSON.stringify(this.#members)) return this.#save();
     return this.#change(members);
   }
 
   #change(members: readonly Member[]): Promise<void> {
     this.#members = members;
     for (const listener of this.#listeners) listener();
-    // One write after another: two renames of one file must not overtake each other.
-    this.#saving = this.#saving.then(() => writeDurableJson(this.#disk, this.#directory, FILE_NAME, { members: this.#members }));
+    return this.#save();
+  }
+
+  /** One write after another: two renames of one file must not overtake each other. One that failed is made again. */
+  #save(): Promise<void> {
+    this.#saving = this.#saving
+      .catch(() => {})
+      .then(async () => {
+        const members = this.#members;
+        if (members === this.#saved) return;
+        await writeDurableJson(this.#disk, this.#directory, FILE_NAME, { members });
+        this.#saved = members;
+      });
     return this.#saving;
   }
 

@@ -166,7 +166,8 @@ function parseControl(kind: ControlKind, payload: Buffer): ControlFrame {
       members: () => isMemberList(content['members']),
     }[kind]();
     if (!isValid) throw protocolError(`a ${kind} control frame with missing or wrong members`);
-    return { kind, ...content } as unknown as ControlFrame;
+    // The kind last: the payload must not say it is another one than the one that was checked.
+    return { ...content, kind } as unknown as ControlFrame;
   } catch (error) {
     if (isShiplogError(error)) throw error;
     throw protocolError(`a ${kind} control frame that is not JSON`, error);

@@ -7,7 +7,7 @@
  */
 import { isShiplogError, messageOf, ShiplogError } from '../base/errors.ts';
 import { MIB } from '../base/limits.ts';
-import { problemOf } from '../base/problem.ts';
+import { problemText } from '../base/problem.ts';
 import type { Clock, Timer } from '../env/clock.ts';
 import { type Disk, DiskFullError } from '../env/disk.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
@@ -289,10 +289,10 @@ async function exportTo(store: Store, path: string): Promise<SnapshotFile> {
 }
 
 function unsatisfiable(sizeBytes: number): TransportResponse {
-  const problem = problemOf(new ShiplogError('range-not-satisfiable', `the range lies outside the file, which has ${sizeBytes} bytes`));
-  const content = Buffer.from(`${JSON.stringify(problem)}\n`);
+  const error = new ShiplogError('range-not-satisfiable', `the range lies outside the file, which has ${sizeBytes} bytes`);
+  const content = Buffer.from(`${problemText(error)}\n`);
   return {
-    status: problem.status,
+    status: error.status,
     headers: {
       'content-type': 'application/problem+json',
       'content-length': String(content.length),

@@ -1,32 +1,41 @@
 /** Does this frame continue this history? Asked of every frame, from a file or from a peer. */
-import type { EpochHistory } from '../base/epoch-history.ts';
+import type { EpochHistory, EpochRef, LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError } from '../base/errors.ts';
 import type { Operation } from '../base/operation.ts';
 
 /**
- * The history after a frame that follows it.
+ * The history after a frame that follows it. An epoch-begin record has to name the end of its parent
+ * as it is: the LSN before it and, where the caller knows it, the chain there.
  * @throws ShiplogError `history-diverged` where the frame's epoch does not fit.
  */
 export function historyAfter(
   history: EpochHistory,
-  frame: { readonly firstLsn: number; readonly epochNumber: number },
+  frame: { readonly firstLsn: number; readonly epochNumber: number; readonly chainBefore?: number },
   operations: readonly Operation[],
 ): EpochHistory {
   const first = operations[0];
   const current = history.current;
+  const { firstLsn, chainBefore } = frame;
   if (first?.kind !== 'epoch-begin') {
     if (current?.number === frame.epochNumber) return history;
-    throw diverged(`LSN ${frame.firstLsn} is of epoch ${frame.epochNumber}, expected ${current?.number ?? 'an epoch-begin record'}`);
+    throw diverged(`LSN ${firstLsn} is of epoch ${frame.epochNumber}, expected ${current?.number ?? 'an epoch-begin record'}`);
   }
   if (first.epoch.number !== frame.epochNumber) {
-    throw diverged(`the epoch-begin record at LSN ${frame.firstLsn} opens epoch ${first.epoch.number} in a frame of epoch ${frame.epochNumber}`);
+    throw diverged(`the epoch-begin record at LSN ${firstLsn} opens epoch ${first.epoch.number} in a frame of epoch ${frame.epochNumber}`);
   }
-  if ((first.parent?.id ?? null) !== (current?.id ?? null) || first.parentEnd.lsn !== frame.firstLsn - 1) {
-    throw diverged(
-      `epoch ${first.epoch.number} continues epoch ${first.parent?.id ?? 'none'} at LSN ${first.parentEnd.lsn}, expected ${current?.id ?? 'none'} at LSN ${frame.firstLsn - 1}`,
-    );
+  const { epoch, parent, parentEnd } = first;
+  const continues =
+    parent?.id === current?.id && parent?.number === current?.number && epoch.number > (current?.number ?? 0);
+  const isAtEnd = parentEnd.lsn === firstLsn - 1 && (chainBefore === undefined || parentEnd.chain === chainBefore);
+  if (!continues || !isAtEnd) {
+    const expected = { lsn: firstLsn - 1, chain: chainBefore ?? parentEnd.chain };
+    throw diverged(`epoch ${epoch.number} continues ${nameOf(parent, parentEnd)}, expected ${nameOf(current, expected)}`);
   }
   return history.opened(first.epoch, first.parentEnd);
+}
+
+function nameOf(epoch: EpochRef | null | undefined, end: LogPoint): string {
+  return `epoch ${epoch?.number ?? 0} (${epoch?.id ?? 'none'}) at LSN ${end.lsn} with chain ${end.chain}`;
 }
 
 function diverged(message: string): ShiplogError {

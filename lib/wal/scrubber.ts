@@ -15,6 +15,7 @@ export interface ScrubberOptions {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Called where the damage is in what only the log has. */
   readonly onDamage: (error: unknown) => void;
 }
 
@@ -61,7 +62,7 @@ export class Scrubber {
         pauseOffset = reader.offset + PAUSE_BYTES;
         await sleep(clock, PAUSE_MS, this.#stopping.signal);
       }
-      if (reader.badReason !== undefined) throw damaged(segment.path, reader.offset, reader.badReason);
+      if (reader.badReason !== undefined) wal.noteDamage(segment, damaged(segment.path, reader.offset, reader.badReason));
     } finally {
       await file.close();
     }

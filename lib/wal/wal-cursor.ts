@@ -68,7 +68,12 @@ export class WalCursor {
       throw new ShiplogError('position-gone', `the log begins at LSN ${wal.start.lsn + 1}, asked for ${afterLsn + 1}; take a snapshot`);
     }
     const cursor = new WalCursor(wal, disk, { segment, offset: 0, point: segment.header.before }, chunkBytes);
-    await cursor.#seek(segment, afterLsn);
+    try {
+      await cursor.#seek(segment, afterLsn);
+    } catch (error) {
+      await cursor.close();
+      throw error;
+    }
     return cursor;
   }
 
@@ -82,10 +87,10 @@ export class WalCursor {
     this.#offset = boundary.offset;
     this.#point = boundary.point;
     if (boundary.point.lsn === afterLsn) return;
-    this.#file = await this.#disk.open(segment.path, { mode: 'read' });
+    this.#file = await this.#openFile(segment);
     const reader = new SegmentReader(this.#file, segment, boundary, segment.sizeBytes);
     while (reader.point.lsn < afterLsn && (await reader.next()) !== undefined);
-    if (reader.badReason !== undefined) throw damaged(segment.path, reader.offset, reader.badReason);
+    if (reader.badReason !== undefined) throw this.#damage(segment, reader.offset, reader.badReason);
     if (reader.point.lsn !== afterLsn) throw new ShiplogError('chain-mismatch', `LSN ${afterLsn} is not the end of a batch`);
     this.#offset = reader.offset;
     this.#point = reader.point;
@@ -140,8 +145,8 @@ export class WalCursor {
     // Fresh for every read: whoever sends it may hold it until the socket has taken it.
     const bytes = Buffer.allocUnsafeSlow(Math.min(this.#chunkBytes, segment.sizeBytes - this.#offset));
     const count = await this.#file.readAt(this.#offset, bytes);
-    if (count < Math.min(bytes.length, MARK_BYTES)) throw damaged(segment.path, this.#offset, 'the file is shorter than what was synced');
-    return bytes.subarray(0, count);
+    if (count < bytes.length) throw this.#damage(segment, this.#offset + count, 'the file is shorter than what was synced');
+    return bytes;
   }
 
   async #openFile(segment: Segment): Promise<DiskFile> {
@@ -194,7 +199,7 @@ export class WalCursor {
     const isWhole = magic === FRAME_MAGIC && available.length - at >= FRAME_HEADER_BYTES;
     const header = isWhole ? decodeFrameHeader(available, at, segment.frameSeed) : undefined;
     if (header === undefined || header.firstLsn !== this.#point.lsn + 1) {
-      throw damaged(segment.path, this.#offset + at, 'no frame begins here');
+      throw this.#damage(segment, this.#offset + at, 'no frame begins here');
     }
     this.#frame = {
       remainingBytes: header.payloadBytes,
@@ -205,9 +210,16 @@ export class WalCursor {
 
   #finishFrame(segment: Segment, endOffset: number): void {
     const { chain, expected } = this.#frame!;
-    if (chain !== expected.chain) throw damaged(segment.path, endOffset, `the frame that ends here at LSN ${expected.lsn} does not match its chain`);
+    if (chain !== expected.chain) throw this.#damage(segment, endOffset, `the frame that ends here at LSN ${expected.lsn} does not match its chain`);
     this.#point = expected;
     this.#frame = undefined;
+  }
+
+  /** The log forgets what can't be read, so that whoever asks for it again is told to take a snapshot. */
+  #damage(segment: Segment, offset: number, what: string): Error {
+    const error = damaged(segment.path, offset, what);
+    this.#wal.noteDamage(segment, error);
+    return error;
   }
 
   async close(): Promise<void> {

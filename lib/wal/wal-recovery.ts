@@ -19,7 +19,7 @@ import { historyAfter } from './history-check.ts';
 import { OperationFormatError, decodeOperations } from './operation-codec.ts';
 import { Segment } from './segment.ts';
 import { SEGMENT_HEADER_BYTES, decodeSegmentHeader, firstLsnOfFileName } from './segment-header.ts';
-import { SegmentReader } from './segment-reader.ts';
+import { type FrameRecord, SegmentReader } from './segment-reader.ts';
 
 export interface RecoveryOptions {
   readonly disk: Disk;
@@ -139,7 +139,10 @@ async function readToEnd(options: RecoveryOptions, segments: Segment[]): Promise
     try {
       const reader = new SegmentReader(file, segment, segment.boundaryBefore(0), segment.sizeBytes);
       let lastGroupOffset = SEGMENT_HEADER_BYTES;
-      for (let record = await reader.next(); record !== undefined; record = await reader.next()) {
+      for (;;) {
+        const chainBefore = reader.point.chain;
+        const record = await reader.next();
+        if (record === undefined) break;
         if (record.type === 'mark') {
           lastGroupOffset = record.offset;
           isSealed = isLast && record.mark.kind === 'seal';
@@ -147,7 +150,7 @@ async function readToEnd(options: RecoveryOptions, segments: Segment[]): Promise
         }
         checkApplied(segment.path, record.offset, record.end, applied, record.header.firstLsn);
         if (record.header.firstLsn > applied.lsn) {
-          history = advanceHistory(history, segment, record);
+          history = advanceHistory(history, segment, record, chainBefore);
         }
         segment.noteBoundary(record.end, record.endOffset);
       }
@@ -175,9 +178,9 @@ function checkApplied(path: string, offset: number, end: LogPoint, applied: LogP
   throw damaged(path, offset, `the store has applied LSN ${applied.lsn} with chain ${applied.chain}, which is not in this log`);
 }
 
-function advanceHistory(history: EpochHistory, segment: Segment, record: { offset: number; header: { firstLsn: number; operationCount: number; epochNumber: number }; payload: Buffer }): EpochHistory {
+function advanceHistory(history: EpochHistory, segment: Segment, record: FrameRecord, chainBefore: number): EpochHistory {
   try {
-    return historyAfter(history, record.header, decodeOperations(record.payload, record.header.operationCount));
+    return historyAfter(history, { ...record.header, chainBefore }, decodeOperations(record.payload, record.header.operationCount));
   } catch (error) {
     if (error instanceof OperationFormatError || error instanceof ShiplogError) {
       throw damaged(segment.path, record.offset, error.message, error);

@@ -8,7 +8,7 @@
  * for data that is gone). A full disk does not: the file is cut back to its last durable byte.
  */
 import type { EpochHistory, EpochRef, LogPoint } from '../base/epoch-history.ts';
-import { ShiplogError, assert, messageOf } from '../base/errors.ts';
+import { ShiplogError, assert, isShiplogError, messageOf } from '../base/errors.ts';
 import { KIB, LIMITS } from '../base/limits.ts';
 import type { Batch, Operation } from '../base/operation.ts';
 import { Watermark } from '../base/watermark.ts';
@@ -83,6 +83,8 @@ export class Wal {
   #end: LogPoint;
   #history: EpochHistory;
   #checkpointedLsn: number;
+  /** Segments, counted from the oldest, up to the newest that was found damaged. */
+  #damagedCount = 0;
   #isAppending = false;
   #isReserveHeld = false;
   #poison: ShiplogError | undefined;
@@ -122,9 +124,9 @@ export class Wal {
     return this.#history;
   }
 
-  /** The end before the oldest frame that is still here. */
+  /** The end before the oldest frame that can be had from here: what is damaged is as good as gone. */
   get start(): LogPoint {
-    return this.#segments[0]?.header.before ?? this.#end;
+    return this.#segments[this.#damagedCount]?.header.before ?? this.#end;
   }
 
   get segments(): readonly Segment[] {
@@ -172,18 +174,30 @@ export class Wal {
     if (this.#poison !== undefined) throw this.#poison;
     this.#isAppending = true;
     try {
-      if (this.#needsRotation()) await this.#rotate(sources[0]!);
-      return await this.#appendGroup(sources);
+      return await this.#appendWithinSpace(sources);
+    } catch (error) {
+      // Once more, in the space that was held back for this.
+      if (!isShiplogError(error, 'disk-full') || !sources.some(isControl) || !(await this.#releaseReserve())) throw error;
+      return await this.#appendWithinSpace(sources);
     } finally {
       this.#isAppending = false;
     }
+  }
+
+  async #appendWithinSpace(sources: readonly FrameSource[]): Promise<readonly LoggedBatch[]> {
+    if (!this.#needsRotation()) return this.#appendGroup(sources);
+    await this.#rotate(sources[0]!);
+    const batches = await this.#appendGroup(sources);
+    // Not before the group: it may need this very space.
+    await this.#keepReserve();
+    return batches;
   }
 
   async #appendGroup(sources: readonly FrameSource[]): Promise<readonly LoggedBatch[]> {
     const segment = this.#segments.at(-1)!;
     const group = this.#encodeGroup(sources, segment);
     const startedMs = this.#options.clock.monotonicMs();
-    await this.#writeDurably(group.bytes, sources);
+    await this.#writeDurably(group.bytes);
     this.#options.metrics.syncSeconds.observe((this.#options.clock.monotonicMs() - startedMs) / 1000);
     this.#options.metrics.groupBytes.observe(group.bytes.length);
     this.#tail.add(segment, segment.sizeBytes, group.bytes);
@@ -218,7 +232,7 @@ export class Wal {
         source.bytes.copy(bytes, offset);
         sealFrameHeader(bytes, offset, segment.frameSeed);
       }
-      history = historyAfter(history, { firstLsn, epochNumber }, source.operations);
+      history = historyAfter(history, { firstLsn, epochNumber, chainBefore: end.chain }, source.operations);
       end = { lsn: firstLsn + source.operations.length - 1, chain: frame.chain };
       batches.push({ firstLsn, lastLsn: end.lsn, epochNumber, wallMs, chain: end.chain, operations: source.operations, frameBytes: frame.end - offset });
       offset = frame.end;
@@ -228,7 +242,7 @@ export class Wal {
   }
 
   /** Writes at the durable end and syncs; on a full disk, cuts back to where it was. */
-  async #writeDurably(bytes: Buffer, sources: readonly FrameSource[] | undefined): Promise<void> {
+  async #writeDurably(bytes: Buffer): Promise<void> {
     const file = this.#activeFile!;
     const offset = this.#segments.at(-1)!.sizeBytes;
     try {
@@ -238,10 +252,7 @@ export class Wal {
       await file.truncate(offset).catch((cause: unknown) => {
         throw this.#poisoned('cutting back after a full disk', cause);
       });
-      if (sources === undefined || !sources.some(isControl) || !(await this.#releaseReserve())) {
-        throw new ShiplogError('disk-full', `the log can not grow: ${messageOf(error)}`, { cause: error, retryAfterS: 5 });
-      }
-      return this.#writeDurably(bytes, undefined);
+      throw new ShiplogError('disk-full', `the log can not grow: ${messageOf(error)}`, { cause: error, retryAfterS: 5 });
     }
     await this.#sync(file);
   }
@@ -301,7 +312,6 @@ export class Wal {
     this.#activeFile = file;
     this.#isActiveSealed = false;
     this.#segments.push(new Segment(path, header, SEGMENT_HEADER_BYTES));
-    await this.#keepReserve();
   }
 
   #epochOf(source: Extract<FrameSource, { type: 'frame' }>): EpochRef {
@@ -315,23 +325,29 @@ export class Wal {
     const segment = this.#segments.at(-1)!;
     const bytes = Buffer.alloc(MARK_BYTES);
     encodeMark({ kind, durable: this.#end }, bytes, 0, segment.sizeBytes, segment.markSeed);
-    await this.#writeDurably(bytes, undefined);
+    await this.#writeDurably(bytes);
     this.#tail.add(segment, segment.sizeBytes, bytes);
     segment.sizeBytes += MARK_BYTES;
     this.#isActiveSealed = kind === 'seal';
   }
 
-  /** Holds disk space back; without room for it there is none to hold back, which is no error. */
+  /** Holds disk space back. Where that fails the log does without: nothing acknowledged rests on it. */
   async #keepReserve(): Promise<void> {
     if (this.#isReserveHeld) return;
-    const { disk } = this.#options;
+    const { disk, logger } = this.#options;
+    const path = `${this.directory}/${RESERVE_NAME}`;
     try {
-      const file = await disk.open(`${this.directory}/${RESERVE_NAME}`, { mode: 'create' });
-      await writeFully(file, 0, Buffer.alloc(RESERVE_BYTES));
-      await file.close();
+      const file = await disk.open(path, { mode: 'create' });
+      try {
+        await writeFully(file, 0, Buffer.alloc(RESERVE_BYTES));
+      } finally {
+        await file.close();
+      }
       this.#isReserveHeld = true;
     } catch (error) {
-      if (!(error instanceof DiskFullError)) throw error;
+      logger.warn('no disk space is held back for control records', { path, reason: messageOf(error) });
+      // Half a reserve would take the last space from the log itself.
+      await disk.remove(path).catch((cause: unknown) => logger.warn('can not remove half a reserve', { path, reason: messageOf(cause) }));
     }
   }
 
@@ -379,6 +395,20 @@ export class Wal {
     this.#checkpointedLsn = Math.max(this.#checkpointedLsn, point.lsn);
   }
 
+  /**
+   * A frame of `segment` does not verify. What SQLite has is not touched by that, so the node goes on,
+   * but followers that need the frame have to take a snapshot (410), which has it.
+   * @throws `error` where the frame is not in SQLite yet: then the node can't go on.
+   */
+  noteDamage(segment: Segment, error: Error): void {
+    const index = this.#segments.indexOf(segment);
+    if (index === -1) return;
+    const endLsn = this.#segments[index + 1]?.header.before.lsn;
+    if (endLsn === undefined || endLsn > this.#checkpointedLsn) throw error;
+    this.#damagedCount = Math.max(this.#damagedCount, index + 1);
+    this.#options.logger.error('a segment of the log is damaged; followers that need it will take a snapshot', { path: segment.path, reason: error.message });
+  }
+
   /** Removes segments that nobody needs. @returns how many. */
   async removeOldSegments(rules: RetentionRules, neededAfterLsn: number | null): Promise<number> {
     const closed = this.#segments.slice(0, -1);
@@ -396,22 +426,32 @@ export class Wal {
       },
       rules,
     );
-    for (let index = 0; index < count; index += 1) {
-      const segment = this.#segments.shift()!;
+    let removedCount = 0;
+    for (const segment of closed.slice(0, count)) {
+      // Another removal went on meanwhile: what it took is gone, the rest is its to plan.
+      if (this.#segments[0] !== segment) break;
+      this.#segments.shift();
       await this.#options.disk.remove(segment.path);
       // Each on its own: after a crash at most the newest removal is undone, never one in the middle.
       await this.#options.disk.syncDirectory(this.directory);
       this.#options.logger.info('removed a segment that nobody needs', { path: segment.path });
+      removedCount += 1;
     }
-    return count;
+    return removedCount;
   }
 
   /** Ends the log cleanly: the last group is then known to be durable after any restart. */
   async close(): Promise<void> {
     if (this.#activeFile === undefined) return;
-    if (this.#poison === undefined && !this.#isActiveSealed) await this.#writeMark('clean-stop');
-    await this.#activeFile.close();
-    this.#activeFile = undefined;
+    try {
+      if (this.#poison === undefined && !this.#isActiveSealed) await this.#writeMark('clean-stop');
+    } catch (error) {
+      // Without the mark the next start reads as after a crash, which loses nothing.
+      if (!(error instanceof ShiplogError && error.code === 'disk-full')) throw error;
+    } finally {
+      await this.#activeFile.close();
+      this.#activeFile = undefined;
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 
 import { ShiplogError } from '../../lib/base/errors.ts';
 import { MIB } from '../../lib/base/limits.ts';

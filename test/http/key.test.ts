@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 
 import { isShiplogError } from '../../lib/base/errors.ts';
 import { decodeKey } from '../../lib/http/key.ts';

@@ -37,8 +37,12 @@ export class RawClient {
   async send(bytes: string | Buffer): Promise<boolean> {
     if (this.socket.destroyed) return false;
     return await new Promise((resolve) => {
-      this.socket.once('close', () => resolve(false));
-      this.socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, (error) => resolve(error == null));
+      const onClose = (): void => resolve(false);
+      this.socket.once('close', onClose);
+      this.socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, (error) => {
+        this.socket.off('close', onClose);
+        resolve(error === null || error === undefined);
+      });
     });
   }
 

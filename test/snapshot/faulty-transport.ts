@@ -1,5 +1,5 @@
 import { ShiplogError } from '../../lib/base/errors.ts';
-import { problemOf } from '../../lib/base/problem.ts';
+import { problemText } from '../../lib/base/problem.ts';
 import { type Transport, TransportError, type TransportHandler, type TransportRequest, type TransportResponse } from '../../lib/env/transport.ts';
 
 /** What happens to one exchange. */
@@ -42,7 +42,7 @@ export class FaultyTransport implements Transport {
       return await this.#handler(request);
     } catch (error) {
       if (!(error instanceof ShiplogError)) throw error;
-      const content = Buffer.from(JSON.stringify(problemOf(error)));
+      const content = Buffer.from(problemText(error));
       return { status: error.status, headers: { 'content-type': 'application/problem+json' }, body: pieces([content]) };
     }
   }

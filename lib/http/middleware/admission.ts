@@ -3,20 +3,27 @@ import type { IncomingMessage } from 'node:http';
 
 import { ShiplogError } from '../../base/errors.ts';
 import type { HttpMiddleware } from '../http-context.ts';
-import { parseRequestTarget } from '../request-target.ts';
+import type { LingeringClose } from '../lingering-close.ts';
+import { type RequestTarget, parseRequestTarget } from '../request-target.ts';
 import type { WriteGuard } from '../write-guard.ts';
 
-export function admission(guard: WriteGuard): HttpMiddleware {
+export function admission(guard: WriteGuard, lingering: LingeringClose): HttpMiddleware {
   return (ctx, next) => {
     const { req } = ctx;
-    const target = parseRequestTarget(req.url ?? '');
-    ctx.state.target = target;
+    let target: RequestTarget;
+    try {
+      target = parseRequestTarget(req.url ?? '');
+      ctx.state.target = target;
+      checkHostCount(req);
+      checkFraming(req);
+      checkExpectation(req);
+    } catch (error) {
+      // Somebody before us may read such a request differently, and with it where the next one begins.
+      lingering.refuseFurther(req.socket);
+      throw error;
+    }
     // From here on only the route is a URL to Koa; what it would make of a key is nobody's business.
     ctx.url = target.route;
-
-    checkHostCount(req);
-    checkFraming(req);
-    checkExpectation(req);
     if (req.method !== 'GET' && req.method !== 'HEAD') guard.check(req.headers, target.authority);
     return next();
   };

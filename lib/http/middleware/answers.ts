@@ -34,7 +34,7 @@ export function answers({ node, logger, lingering }: AnswersOptions): HttpMiddle
       if (!isShiplogError(error) || error.status === 500) logFailure(logger, ctx, error);
       showProblem(ctx, error, node);
     }
-    if (ctx.respond !== false && !ctx.req.complete && announcesBody(ctx.req)) {
+    if (ctx.respond !== false && (lingering.has(ctx.req.socket) || (!ctx.req.complete && announcesBody(ctx.req)))) {
       ctx.respond = false;
       lingering.answer(ctx.req, ctx.res, (ctx.body as string | Buffer | null | undefined) ?? '');
     }
