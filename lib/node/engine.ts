@@ -86,8 +86,9 @@ export class Engine {
     let wal: Wal | undefined;
     let engine: Engine | undefined;
     try {
-      // What the store holds must not need the log: frames up to there are not read again.
-      await store.checkpoint();
+      // What the store holds shall not need the log: frames up to there are not read again. Somebody
+      // else's reader can be in the way; then the log keeps what it has until the next checkpoint.
+      const checkpointed = await store.checkpoint();
       wal = await Wal.open({
         disk: environment.disk,
         clock: environment.clock,
@@ -98,6 +99,7 @@ export class Engine {
         clusterId,
         base,
         applied: store.applied,
+        checkpointedLsn: checkpointed?.lsn ?? base.lsn,
         segmentBytes,
       });
       engine = new Engine(options, store, wal);

@@ -67,6 +67,8 @@ export interface WalOptions {
   readonly base: LogPoint;
   /** What the store holds without the log. */
   readonly applied: LogPoint & { readonly history: EpochHistory };
+  /** What of it survives a crash; default: all. Nothing above may be removed from the log. */
+  readonly checkpointedLsn?: number;
   /** A segment that has reached this is closed; groups are never split. */
   readonly segmentBytes: number;
   readonly tailBytesMax?: number;
@@ -96,7 +98,7 @@ export class Wal {
     this.#end = recovered.end;
     this.#history = recovered.history;
     this.#isActiveSealed = recovered.isSealed;
-    this.#checkpointedLsn = options.applied.lsn;
+    this.#checkpointedLsn = options.checkpointedLsn ?? options.applied.lsn;
     this.durable = new Watermark('durable', recovered.end.lsn);
     this.#tail = new WalTail(options.tailBytesMax ?? LIMITS.tailBytesMax);
   }

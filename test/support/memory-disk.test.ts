@@ -54,7 +54,7 @@ describe('the memory disk in a crash', () => {
       sizes.add(content.length / SECTOR_BYTES);
       hasHole ||= content.indexOf(0) !== -1;
     }
-    expect([...sizes].sort()).to.deep.equal([4, 5, 6, 7]);
+    expect([...sizes].sort((a, b) => a - b)).to.deep.equal([4, 5, 6, 7]);
     expect(hasHole).to.be.true;
   });
 

@@ -50,6 +50,8 @@ export type DiskFault =
   | { readonly kind: 'error'; readonly code: string }
   /** A write takes only the first bytes. */
   | { readonly kind: 'short'; readonly bytes: number }
+  /** The disk lies: it reports success for a sync or a syncDirectory and does nothing. */
+  | { readonly kind: 'lie' }
   /** The process is gone while this call is on its way, before or after it had its effect. */
   | { readonly kind: 'halt'; readonly effect: boolean };
 
@@ -134,7 +136,10 @@ export class MemoryDisk implements Disk {
     const directory = this.#makePath(dirname(path));
     if (content === undefined) directory.entries.delete(baseName(path));
     else directory.entries.set(baseName(path), Inode.synced(content));
-    directory.settle();
+    for (let parent = path; parent !== '/' && parent !== '.'; ) {
+      parent = dirname(parent);
+      this.#directory(parent).settle();
+    }
   }
 
   // Disk
@@ -297,7 +302,8 @@ export class MemoryDisk implements Disk {
       if (fault.code === 'ENOSPC' || fault.code === 'EDQUOT') throw new DiskFullError(`${fault.code}: ${call.name} '${call.path}'`);
       throw systemError(fault.code, call.name, call.path);
     }
-    const result = effect(fault);
+    const isLie = fault?.kind === 'lie' && (call.name === 'sync' || call.name === 'syncDirectory');
+    const result = isLie ? (undefined as T) : effect(fault);
     // The answer of a call that happened can still be lost.
     await Promise.resolve();
     return this.#isHalted ? await never() : result;

@@ -14,6 +14,7 @@ const packageOf = {
   'mkfs.ext4': 'e2fsprogs',
   mount: 'mount',
   nft: 'nftables',
+  perl: 'perl-base',
   root: undefined,
   ss: 'iproute2',
   strace: 'strace',
@@ -32,14 +33,19 @@ export type Requirement = keyof typeof packageOf;
  * @throws Error under CI, naming each missing tool and the package to install.
  */
 export function requires(context: Mocha.Context, ...requirements: readonly Requirement[]): void {
-  const missing = requirements.filter((requirement) => !isPresent(requirement));
+  const missing = missingOf(requirements);
   if (missing.length === 0) return;
 
-  const reason = `needs ${missing.map(describeRequirement).join(', ')}`;
+  const reason = `needs ${missing.join(', ')}`;
   if (isCi()) throw new Error(`this test ${reason}`);
 
   for (const test of testsUnder(context)) test.title = `${test.title} (skipped: ${reason})`;
   context.skip();
+}
+
+/** What is not there, in words that name the package to install. For programs that are no tests. */
+export function missingOf(requirements: readonly Requirement[]): readonly string[] {
+  return requirements.filter((requirement) => !isPresent(requirement)).map(describeRequirement);
 }
 
 /** In a hook the whole suite is skipped, in a test only that one. */

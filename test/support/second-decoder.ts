@@ -141,7 +141,7 @@ class LogDecoding {
   #lsn = 0;
   #chain = 0;
   /** The epoch in force after the last frame; undefined before the first frame of the log. */
-  #epoch: { number: number; id: string } | undefined;
+  #epoch: { number: number; id: string | undefined } | undefined;
   #handedOver = false;
 
   constructor(files: ReadonlyMap<string, Uint8Array>, names: readonly string[], appliedLsn: number) {
@@ -176,7 +176,6 @@ class LogDecoding {
   #readRecords(segment: DecodedSegment, bytes: Buffer, isLast: boolean): DecodedLog | undefined {
     let offset = HEADER_SIZE;
     let sealed = false;
-    let isFirstFrame = true;
     while (offset < bytes.length) {
       try {
         if (sealed) throw new BadBytes('bytes behind the seal');
@@ -190,9 +189,8 @@ class LogDecoding {
           sealed = mark.kind === 'seal';
           offset += MARK_SIZE;
         } else if (magic === 'FRAM') {
-          const frame = this.#readFrame(bytes, offset, segment, isFirstFrame);
+          const frame = this.#readFrame(bytes, offset, segment);
           this.#frames.push(frame);
-          isFirstFrame = false;
           offset = frame.endOffset;
         } else {
           throw new BadBytes('neither a frame nor a mark');
@@ -272,7 +270,7 @@ class LogDecoding {
     return segment;
   }
 
-  #readFrame(bytes: Buffer, offset: number, segment: DecodedSegment, isFirstOfSegment: boolean): DecodedFrame {
+  #readFrame(bytes: Buffer, offset: number, segment: DecodedSegment): DecodedFrame {
     if (offset + FRAME_HEADER_SIZE > bytes.length) throw new BadBytes('the file ends within a frame header');
     const header = bytes.subarray(offset, offset + FRAME_HEADER_SIZE);
     expectEqual('frame header checksum', header.readUInt32LE(44), crc32(header.subarray(0, 44), crc32(segment.frameSalt)));
@@ -293,7 +291,7 @@ class LogDecoding {
 
     // From here on the bytes are the next valid frame: what is wrong now was written so.
     const operations = readOperations(payload, count);
-    this.#followEpoch(epoch, operations, firstLsn, segment, isFirstOfSegment);
+    this.#followEpoch(epoch, operations, firstLsn, segment);
 
     this.#lsn += count;
     this.#chain = chain;
@@ -312,13 +310,7 @@ class LogDecoding {
     };
   }
 
-  #followEpoch(
-    epoch: number,
-    operations: readonly DecodedOperation[],
-    firstLsn: number,
-    segment: DecodedSegment,
-    isFirstOfSegment: boolean,
-  ): void {
+  #followEpoch(epoch: number, operations: readonly DecodedOperation[], firstLsn: number, segment: DecodedSegment): void {
     const begin = operations.find((operation) => operation.kind === 'epoch-begin');
     if (begin !== undefined) {
       const orphan = begin.begin === 'first';
@@ -330,16 +322,14 @@ class LogDecoding {
         orphan === (begin.parentNumber === 0) &&
         orphan === (begin.parentId === NO_ID) &&
         begin.epochNumber > begin.parentNumber &&
-        (this.#epoch === undefined || (begin.parentNumber === this.#epoch.number && begin.parentId === this.#epoch.id));
+        (this.#epoch === undefined || (begin.parentNumber === this.#epoch.number && begin.parentId === (this.#epoch.id ?? begin.parentId)));
       if (!fits) throw new BadBytes(`an epoch-begin that does not fit: ${JSON.stringify(begin)}`, true);
       this.#epoch = { number: begin.epochNumber, id: begin.epochId };
     } else {
       if (this.#handedOver) throw new BadBytes('a frame behind the end of its epoch', true);
-      this.#epoch ??= { number: segment.epochNumber, id: segment.epochId };
+      // Where the log was shortened, its first frame says in which epoch it begins.
+      this.#epoch ??= { number: epoch, id: epoch === segment.epochNumber ? segment.epochId : undefined };
       if (epoch !== this.#epoch.number) throw new BadBytes(`epoch ${epoch}, expected ${this.#epoch.number}`, true);
-    }
-    if (isFirstOfSegment && (segment.epochNumber !== this.#epoch.number || segment.epochId !== this.#epoch.id)) {
-      throw new BadBytes(`the segment header says epoch ${segment.epochNumber}, its first frame ${epoch}`, true);
     }
     const endIndex = operations.findIndex((operation) => operation.kind === 'epoch-end');
     this.#handedOver = endIndex !== -1;
@@ -424,10 +414,12 @@ function readOperation(bytes: Buffer): [DecodedOperation, number] {
   ];
 }
 
+// ignoreBOM: a byte order mark is a character of the value like any other.
+const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 function readText(bytes: Buffer): string {
   try {
-    // ignoreBOM: a byte order mark is a character of the value like any other.
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return STRICT_UTF8.decode(bytes);
   } catch {
     throw new BadBytes('invalid UTF-8');
   }

@@ -1,7 +1,7 @@
 import { AssertionError } from 'node:assert';
 import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { LIMITS } from '../../lib/base/limits.ts';
 import type { Operation } from '../../lib/base/operation.ts';
 import { FRAME_HEADER_BYTES, chainOfFrame, decodeFrameHeader, encodeFrame, lastLsnOf, saltSeed, sealFrameHeader } from '../../lib/wal/frame.ts';

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { saltSeed } from '../../lib/wal/frame.ts';
 import { MARK_BYTES, type Mark, decodeMark, encodeMark, findMarks } from '../../lib/wal/mark.ts';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { LIMITS } from '../../lib/base/limits.ts';
 import type { Operation } from '../../lib/base/operation.ts';
 import { OPERATION_HEADER_BYTES, OperationFormatError, decodeOperations, encodeOperation, encodedSize } from '../../lib/wal/operation-codec.ts';

@@ -1,5 +1,5 @@
 /** Operations as fast-check draws them: every kind, every optional field, awkward texts. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { DataOperation, EpochBeginOperation, EpochEndOperation, Operation } from '../../lib/base/operation.ts';
 import { LIMITS } from '../../lib/base/limits.ts';
 

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { expect } from 'chai';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { isShiplogError } from '../../lib/base/errors.ts';
 import {
   SEGMENT_HEADER_BYTES, type SegmentHeader, decodeSegmentHeader, encodeSegmentHeader, firstLsnOfFileName, segmentFileName,

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { rejectionOf } from '../env/rejection.ts';
 import { type DiskCall, type DiskFault, MemoryDisk } from '../support/memory-disk.ts';
 import { WalStory, allBatches, decodeDisk, expectSameBatches, tellStory } from './wal-story.ts';
 import { DIRECTORY, FIRST_EPOCH, frame, makeWalDirectory, openWal, put } from './wal-under-test.ts';
@@ -65,7 +66,7 @@ describe('a crash of the log', () => {
       story.check(batches);
       found.add(recovered.end.lsn - story.acknowledgedLsn);
     }
-    expect([...found].sort()).to.deep.equal([0, 1, 2, 3, 4, 5, 6]);
+    expect([...found].sort((a, b) => a - b)).to.deep.equal([0, 1, 2, 3, 4, 5, 6]);
   });
 
   it('of a process alone leaves a group in the cache whose sync failed: recovery brings it to the disk', async () => {
@@ -106,6 +107,17 @@ describe('a crash of the log', () => {
     expect(calls.some((call) => call.name === 'syncDirectory' && call.path === DIRECTORY)).to.be.true;
     expect(restarted.contents(DIRECTORY).get(lastMark.file)!.equals(before.get(lastMark.file)!)).to.be.true;
     expect(story.acknowledgedLsn).to.equal(decoded.expectedLastLsn);
+  });
+
+  it('is noticed by these tests where the disk lies about a sync', async () => {
+    for (const name of ['sync', 'syncDirectory'] as const) {
+      const disk = new MemoryDisk({ seed: 1, intercept: (call) => (call.name === name && call.path.startsWith(DIRECTORY) ? { kind: 'lie' } : undefined) });
+      const story = new WalStory();
+      await tellStory(disk, story, { seed: 1, segmentBytes: SEGMENT_BYTES });
+      const error = await rejectionOf(expectSoundRecovery(disk.crash({ survives: 'nothing' }), story, name));
+      expect(error).to.be.instanceOf(Error);
+      expect(error.message).to.match(/damaged|at least/);
+    }
   });
 });
 

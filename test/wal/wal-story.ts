@@ -1,10 +1,11 @@
 /** A small life of a log, told so that after a crash at any moment it is known what must be there. */
 import { expect } from 'chai';
-import type { Batch, Operation } from '../../lib/base/operation.ts';
+import { unreachable } from '../../lib/base/errors.ts';
+import type { Operation } from '../../lib/base/operation.ts';
 import type { Disk } from '../../lib/env/disk.ts';
-import type { FrameSource, Wal } from '../../lib/wal/wal.ts';
+import type { FrameSource, LoggedBatch, Wal } from '../../lib/wal/wal.ts';
 import type { MemoryDisk } from '../support/memory-disk.ts';
-import { type DecodedLog, decodeFiles } from '../support/second-decoder.ts';
+import { type DecodedLog, type DecodedOperation, decodeFiles } from '../support/second-decoder.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { DIRECTORY, EPOCH, FIRST_EPOCH, del, frame, makeWalDirectory, nextEpoch, openWal, put } from './wal-under-test.ts';
 
@@ -27,7 +28,7 @@ export class WalStory {
   }
 
   /** Everything acknowledged is there, in order, and nothing but what was attempted. */
-  check(batches: readonly Batch[]): void {
+  check(batches: readonly LoggedBatch[]): void {
     for (const [index, batch] of batches.entries()) {
       expect({ firstLsn: batch.firstLsn, operations: batch.operations }, `batch ${index}`).to.deep.equal(this.attempted[index]);
     }
@@ -67,8 +68,8 @@ export async function tellStory(disk: Disk, story: WalStory, options: StoryOptio
   return wal;
 }
 
-export async function allBatches(wal: Wal, afterLsn = 0): Promise<Batch[]> {
-  const batches: Batch[] = [];
+export async function allBatches(wal: Wal, afterLsn = 0): Promise<LoggedBatch[]> {
+  const batches: LoggedBatch[] = [];
   for await (const batch of wal.readBatches(afterLsn)) batches.push(batch);
   return batches;
 }
@@ -77,10 +78,37 @@ export function decodeDisk(disk: MemoryDisk, options: { appliedLsn?: number; fro
   return decodeFiles(disk.contents(DIRECTORY), options);
 }
 
-/** What both decoders say of the same log. */
-export function expectSameBatches(batches: readonly Batch[], decoded: DecodedLog): void {
-  const told = decoded.frames.map(({ firstLsn, lastLsn, epoch, wallMs, chain, bytes }) => {
-    return { firstLsn, lastLsn, epochNumber: epoch, wallMs, chain, frameBytes: bytes.length };
+/** Both decoders say the same of a log. */
+export function expectSameBatches(batches: readonly LoggedBatch[], decoded: DecodedLog): void {
+  const here = batches.map(({ firstLsn, lastLsn, epochNumber, wallMs, chain, frameBytes, operations }) => {
+    return { firstLsn, lastLsn, epochNumber, wallMs, chain, frameBytes, operations: operations.map(inWordsOfTheSecondDecoder) };
   });
-  expect(batches.map(({ operations: _, ...head }) => head)).to.deep.equal(told);
+  const there = decoded.frames.map(({ firstLsn, lastLsn, epoch, wallMs, chain, bytes, operations }) => {
+    return { firstLsn, lastLsn, epochNumber: epoch, wallMs, chain, frameBytes: bytes.length, operations };
+  });
+  expect(here).to.deep.equal(there);
+}
+
+export function inWordsOfTheSecondDecoder(operation: Operation): DecodedOperation {
+  switch (operation.kind) {
+    case 'put':
+    case 'delete':
+      return operation;
+    case 'epoch-begin':
+      return {
+        kind: 'epoch-begin',
+        begin: operation.begin,
+        epochNumber: operation.epoch.number,
+        epochId: operation.epoch.id,
+        parentNumber: operation.parent?.number ?? 0,
+        parentId: operation.parent?.id ?? '0'.repeat(32),
+        parentLastLsn: operation.parentEnd.lsn,
+        parentChain: operation.parentEnd.chain,
+        acceptedLoss: operation.acceptedLoss,
+      };
+    case 'epoch-end':
+      return { kind: 'epoch-end', targetNodeId: operation.targetNodeId, nextNumber: operation.nextEpoch.number, nextId: operation.nextEpoch.id };
+    default:
+      return unreachable(operation);
+  }
 }

@@ -1,9 +1,9 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { Batch, Operation } from '../../../lib/base/operation.ts';
 import { MemoryDisk } from '../../support/memory-disk.ts';
-import { type DecodedOperation, decodeLog, foldLog } from '../../support/second-decoder.ts';
+import { decodeLog, foldLog } from '../../support/second-decoder.ts';
+import { allBatches, inWordsOfTheSecondDecoder } from '../wal-story.ts';
 import { CLUSTER_ID, DIRECTORY, openWal } from '../wal-under-test.ts';
 import { GOLDEN_DIRECTORY, writeGoldenLog } from './golden-log.ts';
 
@@ -29,9 +29,7 @@ describe('the golden files of format version 1', () => {
     const disk = new MemoryDisk({ seed: 1 });
     for (const name of goldenNames) disk.place(`${DIRECTORY}/${name}`, readFileSync(join(GOLDEN_DIRECTORY, name)));
     const wal = await openWal(disk);
-    const batches: Batch[] = [];
-    for await (const batch of wal.readBatches(0)) batches.push(batch);
-    expect(batches.flatMap((batch) => batch.operations)).to.deep.equal(operations);
+    expect((await allBatches(wal)).flatMap((batch) => batch.operations)).to.deep.equal(operations);
     expect(wal.history.epochs.map((epoch) => [epoch.number, epoch.firstLsn, epoch.lastLsn])).to.deep.equal([
       [1, 1, 9],
       [2, 10, 10],
@@ -46,7 +44,7 @@ describe('the golden files of format version 1', () => {
     const log = decodeLog(GOLDEN_DIRECTORY);
     expect(log.end.kind, log.end.reason).to.equal('clean');
     expect(log.expectedLastLsn).to.equal(13);
-    expect(log.frames.flatMap((frame) => frame.operations)).to.deep.equal(operations.map(flattened));
+    expect(log.frames.flatMap((frame) => frame.operations)).to.deep.equal(operations.map(inWordsOfTheSecondDecoder));
     expect(log.frames.map((frame) => frame.wallMs)).to.deep.equal([1, 2, 2, 3, 4, 5, 6, 7].map((second) => 1_700_000_000_000 + second * 1000));
     expect(log.segments.every((segment) => segment.clusterId === CLUSTER_ID)).to.be.true;
     expect(log.marks.map((mark) => `${mark.kind} ${mark.lsn}`)).to.deep.equal([
@@ -60,26 +58,3 @@ describe('the golden files of format version 1', () => {
     ]);
   });
 });
-
-/** An operation in the words of the second decoder. */
-function flattened(operation: Operation): DecodedOperation {
-  switch (operation.kind) {
-    case 'put':
-    case 'delete':
-      return operation;
-    case 'epoch-begin':
-      return {
-        kind: 'epoch-begin',
-        begin: operation.begin,
-        epochNumber: operation.epoch.number,
-        epochId: operation.epoch.id,
-        parentNumber: operation.parent?.number ?? 0,
-        parentId: operation.parent?.id ?? '0'.repeat(32),
-        parentLastLsn: operation.parentEnd.lsn,
-        parentChain: operation.parentEnd.chain,
-        acceptedLoss: operation.acceptedLoss,
-      };
-    case 'epoch-end':
-      return { kind: 'epoch-end', targetNodeId: operation.targetNodeId, nextNumber: operation.nextEpoch.number, nextId: operation.nextEpoch.id };
-  }
-}
