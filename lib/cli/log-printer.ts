@@ -42,14 +42,14 @@ export class LogPrinter {
     for (const operation of operations) this.#noteEpochs(operation);
     const lastLsn = lastLsnOf(header);
     this.#line(
-      { kind: 'frame', position: this.#position(epochNumber, firstLsn), firstLsn, lastLsn, epochNumber, chain, wallMs, frameBytes, ...(offset === undefined ? {} : { offset }) },
+      { kind: 'frame', position: this.#position(epochNumber, firstLsn) ?? null, firstLsn, lastLsn, epochNumber, chain, wallMs, frameBytes, ...(offset === undefined ? {} : { offset }) },
       [
-        this.#position(epochNumber, firstLsn),
+        this.#position(epochNumber, firstLsn) ?? untagged(epochNumber, firstLsn),
         'frame',
         `${operationCount === 1 ? '1 operation' : `${operationCount} operations, through LSN ${lastLsn}`}, ${frameBytes} bytes, chain ${hex(chain)}, ${readableTime(wallMs)}`,
       ],
     );
-    for (const [index, operation] of operations.entries()) this.#operation(operation, this.#position(epochNumber, firstLsn + index), firstLsn + index);
+    for (const [index, operation] of operations.entries()) this.#operation(operation, epochNumber, firstLsn + index);
   }
 
   mark({ kind, durable }: Mark, offset: number): void {
@@ -62,12 +62,15 @@ export class LogPrinter {
     this.#line({ kind: 'control', control: kind, ...content }, ['-', 'control', `${kind} ${JSON.stringify(content)}`]);
   }
 
-  #operation(operation: Operation, position: string, lsn: number): void {
+  #operation(operation: Operation, epochNumber: number, lsn: number): void {
+    const known = this.#position(epochNumber, lsn);
+    const position = known ?? untagged(epochNumber, lsn);
+    const head = { position: known ?? null, lsn };
     switch (operation.kind) {
       case 'put': {
         const { value, ...rest } = operation;
         const valueBytes = Buffer.byteLength(value);
-        this.#line({ position, lsn, ...rest, valueBytes, ...(this.#options.withValues ? { value } : {}) }, [
+        this.#line({ ...head, ...rest, valueBytes, ...(this.#options.withValues ? { value } : {}) }, [
           position,
           'put',
           operation.key,
@@ -77,17 +80,17 @@ export class LogPrinter {
         break;
       }
       case 'delete':
-        this.#line({ position, lsn, ...operation }, [position, 'delete', operation.key]);
+        this.#line({ ...head, ...operation }, [position, 'delete', operation.key]);
         break;
       case 'epoch-begin': {
         const { begin, epoch, parent, parentEnd } = operation;
         const origin = parent === null ? 'no parent' : `continues epoch ${parent.number} (${parent.id}) after LSN ${parentEnd.lsn}`;
-        this.#line({ position, lsn, ...operation }, [position, operation.kind, `${begin}: epoch ${epoch.number} (${epoch.id}), ${origin}`]);
+        this.#line({ ...head, ...operation }, [position, operation.kind, `${begin}: epoch ${epoch.number} (${epoch.id}), ${origin}`]);
         break;
       }
       case 'epoch-end': {
         const { targetNodeId, nextEpoch } = operation;
-        this.#line({ position, lsn, ...operation }, [position, operation.kind, `handed over to node ${targetNodeId}, for epoch ${nextEpoch.number} (${nextEpoch.id})`]);
+        this.#line({ ...head, ...operation }, [position, operation.kind, `handed over to node ${targetNodeId}, for epoch ${nextEpoch.number} (${nextEpoch.id})`]);
         break;
       }
       default:
@@ -102,15 +105,20 @@ export class LogPrinter {
     if (parent !== null) this.#epochIds.set(parent.number, parent.id);
   }
 
-  /** Without its tag while the epoch's id is not known: a stream may begin in the middle of an epoch. */
-  #position(epochNumber: number, lsn: number): string {
+  /** Undefined while the epoch's id is not known: a stream may begin in the middle of an epoch. */
+  #position(epochNumber: number, lsn: number): string | undefined {
     const id = this.#epochIds.get(epochNumber);
-    return id === undefined ? `${epochNumber}.?-${lsn}` : formatPosition({ epochNumber, epochTag: epochTagOf(id), lsn });
+    return id === undefined ? undefined : formatPosition({ epochNumber, epochTag: epochTagOf(id), lsn });
   }
 
   #line(document: Readonly<Record<string, unknown>>, columns: readonly string[]): void {
     this.#terminal.write(this.#options.asJson ? `${JSON.stringify(document)}\n` : `${columns.map(printable).join('\t')}\n`);
   }
+}
+
+/** For eyes only: it is no position that a node would take. */
+function untagged(epochNumber: number, lsn: number): string {
+  return `${epochNumber}.?-${lsn}`;
 }
 
 function hex(chain: number): string {

@@ -25,7 +25,10 @@ export async function verifyDataDirectory(context: CommandContext, path: string,
         const { generation, clusterId, base } = (await readCurrent(disk, path))!;
         return { databasePath: generation.databasePath, walDirectory: generation.walDirectory, clusterId, base };
       },
-      onProgress: (stage, doneBytes, totalBytes) => bars[stage].show(doneBytes, totalBytes),
+      onProgress: (stage, doneBytes, totalBytes) => {
+        if (stage === 'table') bars.log.stop();
+        bars[stage].show(doneBytes, totalBytes);
+      },
     });
     bars.log.stop();
     bars.table.stop();
@@ -39,11 +42,11 @@ export async function verifyDataDirectory(context: CommandContext, path: string,
 }
 
 function show({ terminal }: CommandContext, { log, applied, table }: DirectoryVerification): void {
-  const operations = log.end.lsn > log.start.lsn ? `, LSN ${log.start.lsn + 1} to ${log.end.lsn}` : '';
   terminal.table(
     ['what', 'result'],
     [
-      ['log', `${log.operationCount} operations in ${log.frameCount} frames in ${log.segments.length} segments${operations}, ${readableBytes(log.sizeBytes)}`],
+      ['log', log.end.lsn > log.start.lsn ? `LSN ${log.start.lsn + 1} to ${log.end.lsn}, ${readableBytes(log.sizeBytes)}` : 'empty'],
+      ['operations, frames, segments', `${log.operationCount}, ${log.frameCount}, ${log.segments.length}`],
       ['end of the log', describeEnd(log.endState)],
       ...(log.leftOverCount === 0 ? [] : [['left-over segments', `${log.leftOverCount}: the next start removes them`]]),
       ['table', applied === undefined ? 'can not be read' : `applied up to ${formatPosition(applied.history.positionOf(applied.lsn))}`],

@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Command } from 'commander';
-import { ShiplogError } from '../base/errors.ts';
+import { ShiplogError, isShiplogError } from '../base/errors.ts';
 import type { Disk } from '../env/disk.ts';
 import { StreamDecoder } from '../replication/stream-protocol.ts';
 import { readSegment } from '../verify/log-directory.ts';
@@ -69,24 +69,34 @@ async function segmentPathsOf(disk: Disk, source: string): Promise<string[]> {
 async function dumpFiles(disk: Disk, paths: readonly string[], printer: LogPrinter, results: ResultReader): Promise<string[]> {
   const unread: string[] = [];
   for (const path of paths) {
-    const segment = await readSegment(disk, path);
-    printer.segment(segment);
-    const file = await disk.open(path, { mode: 'read' });
+    if (results.isGone) break;
     try {
-      const reader = new SegmentReader(file, segment, segment.boundaryBefore(0), segment.sizeBytes);
-      for (let record = await reader.next(); record !== undefined; record = await reader.next()) {
-        if (results.isGone) return unread;
-        if (record.type === 'mark') printer.mark(record.mark, record.offset);
-        else printer.frame(record.header, operationsOf(record.header, record.payload), record.endOffset - record.offset, record.offset);
-      }
-      if (reader.badReason !== undefined) {
-        unread.push(`${path}, offset ${reader.offset}: ${reader.badReason}; \`shiplog wal verify\` tells whether that is damage`);
-      }
-    } finally {
-      await file.close();
+      await dumpFile(disk, path, printer, results);
+    } catch (error) {
+      if (!isShiplogError(error, 'log-damaged')) throw error;
+      unread.push(error.message);
     }
   }
   return unread;
+}
+
+async function dumpFile(disk: Disk, path: string, printer: LogPrinter, results: ResultReader): Promise<void> {
+  const segment = await readSegment(disk, path);
+  printer.segment(segment);
+  const file = await disk.open(path, { mode: 'read' });
+  try {
+    const reader = new SegmentReader(file, segment, segment.boundaryBefore(0), segment.sizeBytes);
+    for (let record = await reader.next(); record !== undefined; record = await reader.next()) {
+      if (results.isGone) return;
+      if (record.type === 'mark') printer.mark(record.mark, record.offset);
+      else printer.frame(record.header, operationsOf(record.header, record.payload), record.endOffset - record.offset, record.offset);
+    }
+    if (reader.badReason !== undefined) {
+      throw new ShiplogError('log-damaged', `${path}, offset ${reader.offset}: ${reader.badReason}; \`shiplog wal verify\` tells whether that is damage`);
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 /** Reads `GET /wal` as it comes, until it ends. A frame is printed once its chain is known to be right. */

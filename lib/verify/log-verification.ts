@@ -274,7 +274,8 @@ class LogVerifier {
         : segment.header.epoch.number === epochNumber
           ? segment.header.epoch
           : this.#options.applied?.history.epochs.find((each) => each.number === epochNumber);
-    if (epoch == null) return undefined;
+    if (epoch === undefined) return undefined;
+    if (epoch === null) return EpochHistory.EMPTY;
     return new EpochHistory([{ number: epoch.number, id: epoch.id, firstLsn: 1, lastLsn: null, endChain: null }]);
   }
 }

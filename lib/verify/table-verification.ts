@@ -22,7 +22,7 @@ import { SegmentReader } from '../wal/segment-reader.ts';
 import type { Segment } from '../wal/segment.ts';
 import type { FindingList } from './finding.ts';
 
-/** About 200 MiB, if every operation has a key of its own. */
+/** About 300 MiB, if every operation has a key of its own. */
 const OPERATIONS_PER_PASS_MAX = 1_000_000;
 /** Of a SHA-256: enough that no row passes by accident, and a plain number. */
 const VALUE_HASH_BYTES = 6;
