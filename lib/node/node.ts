@@ -3,7 +3,7 @@
  * nodes ask for, what operators ask for, stop.
  */
 import { EpochHistory } from '../base/epoch-history.ts';
-import { ShiplogError, assert, messageOf, unreachable } from '../base/errors.ts';
+import { ShiplogError, assert, isShiplogError, messageOf, unreachable } from '../base/errors.ts';
 import type { DataOperation } from '../base/operation.ts';
 import { type Position, POSITION_ZERO, formatPosition } from '../base/position.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
@@ -239,7 +239,7 @@ export class Node implements NodeApi {
         this.#receiver = undefined;
         return;
       case 'bootstrap':
-        this.#bootstrapping = this.#runBootstrap().catch((error: unknown) => this.#fail(error));
+        this.#bootstrapping = this.#runBootstrap().catch((error: unknown) => this.#bootstrapFailed(error));
         return;
       default:
         unreachable(effect);
@@ -293,9 +293,19 @@ export class Node implements NodeApi {
       this.#options.logger.warn('the upstream no longer has this node\'s position: fetching a snapshot', { reason: error.message });
       return this.#on('position-gone');
     }
+    this.#diverge(error);
+  }
+
+  #diverge(error: ShiplogError): void {
     this.#divergence = error;
     this.#options.logger.error('this node does not follow any more, and keeps everything as it is', { code: error.code, reason: error.message });
     this.#on('history-diverged');
+  }
+
+  #bootstrapFailed(error: unknown): void {
+    const isForeign = isShiplogError(error, 'history-diverged') || isShiplogError(error, 'other-cluster');
+    if (isForeign && this.#state === 'bootstrapping') this.#diverge(error);
+    else this.#fail(error);
   }
 
   /** Fetches a snapshot, stores the stream beside it, and begins anew from both. */

@@ -52,6 +52,8 @@ const TRANSITIONS: Readonly<Record<RoleState, Partial<Record<RoleEvent, Transiti
   primary: { 'stop-requested': STOP, fault: FAIL },
   bootstrapping: {
     'snapshot-installed': { to: 'following', effects: ['start-receiver'] },
+    // The snapshot lacks what this node holds: nothing is replaced.
+    'history-diverged': { to: 'diverged', effects: [] },
     'stop-requested': STOP,
     fault: FAIL,
   },
