@@ -53,6 +53,8 @@ function createProgram(context: CommandContext): Command {
   addServeCommand(program, context, async (input) => {
     // Half of the program, and most of its start-up time, which the other commands do without.
     const { startServedNode } = await import('./start-served-node.ts');
+    // SQLite makes its files with the process's mask: data is for nobody else.
+    process.umask(0o077);
     return startServedNode(input);
   });
   addClusterCommand(program, context, {

@@ -131,13 +131,16 @@ export class Machine {
     await node.stop();
   }
 
-  /** The power goes: the node's promises never settle, the disk keeps what was synced and some of the rest. */
-  crash(options: CrashOptions = {}, next: Partial<MemoryDiskOptions> = {}): void {
+  /**
+   * The power goes: the node's promises never settle, the disk keeps what was synced and some of the
+   * rest, the table as many of its transactions since the last checkpoint as `keepTransactions` says.
+   */
+  crash(options: CrashOptions = {}, next: Partial<MemoryDiskOptions> = {}, keepTransactions = (atRisk: number): number => this.#random.below(atRisk + 1)): void {
     this.#incarnation?.clock.end();
     this.#incarnation?.transport.end();
     this.#cluster.network.unlisten(this.url);
     this.disk = this.disk.crash(options, next);
-    this.stores.crash((atRisk) => this.#random.below(atRisk + 1));
+    this.stores.crash(keepTransactions);
     this.#node = undefined;
   }
 

@@ -47,6 +47,13 @@ export class MemoryStores implements StoreProvider {
     throw new ShiplogError('data-directory-invalid', `${path} holds LSN ${applied.lsn}, expected ${expected.lsn}`);
   }
 
+  /** As if the data directory had been copied: with the disk's files goes what was applied to them. */
+  copyFrom(other: MemoryStores): void {
+    for (const [path, { fileDigest, store }] of other.#tables) {
+      this.#tables.set(path, { fileDigest, store: store.crash(store.transactionsAtRisk) });
+    }
+  }
+
   /** Power cut: of the transactions since its last checkpoint, each table keeps as many as `choose` says. */
   crash(choose: (atRisk: number) => number): void {
     for (const table of this.#tables.values()) table.store = table.store.crash(choose(table.store.transactionsAtRisk));
