@@ -3,6 +3,8 @@ import { PassThrough } from 'node:stream';
 import type { CommandContext } from '../../lib/cli/command-context.ts';
 import { EXIT_CODES } from '../../lib/cli/exit-codes.ts';
 import { Terminal } from '../../lib/cli/terminal.ts';
+import { LIMITS } from '../../lib/base/limits.ts';
+import type { Environment } from '../../lib/env/environment.ts';
 import { createRealEnvironment } from '../../lib/env/real-environment.ts';
 
 export interface TestContext extends CommandContext {
@@ -15,7 +17,7 @@ export interface TestContext extends CommandContext {
 }
 
 export function createTestContext(variables: Readonly<Record<string, string>> = {}): TestContext {
-  const environment = createRealEnvironment();
+  const environment = withoutForcedEnd(createRealEnvironment());
   const said = { stdout: '', stderr: '' };
   const stdout = new PassThrough().on('data', (chunk) => (said.stdout += String(chunk)));
   const stderr = new PassThrough().on('data', (chunk) => (said.stderr += String(chunk)));
@@ -46,6 +48,20 @@ export function createTestContext(variables: Readonly<Record<string, string>> = 
     signal: () => {
       signals += 1;
       (signals === 1 ? stop : stopNow).resolve('SIGTERM');
+    },
+  };
+}
+
+/** The timer that ends a process which does not end by itself would go off in some later test. */
+function withoutForcedEnd(environment: Environment): Environment {
+  const { clock } = environment;
+  return {
+    ...environment,
+    clock: {
+      monotonicMs: () => clock.monotonicMs(),
+      wallMs: () => clock.wallMs(),
+      setTimer: (delayMs, callback) => (delayMs === LIMITS.cleanStopMs ? { cancel: () => {} } : clock.setTimer(delayMs, callback)),
+      defer: (callback) => clock.defer(callback),
     },
   };
 }
