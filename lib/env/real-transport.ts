@@ -127,6 +127,9 @@ class Exchange {
         return;
       }
       this.#outgoing.once('close', resolve);
+      // Where the response happens to end in this same turn, Node takes its own listener off the socket
+      // before the error comes, which would then end the process.
+      this.#outgoing.socket?.on('error', () => {});
       this.#outgoing.destroy(this.describe(reason));
     });
   }

@@ -200,7 +200,8 @@ class StreamSession {
   readonly #onProgress: () => void;
   #pending: FrameSource[] = [];
   #pendingBytes = 0;
-  #committing: Promise<void> | undefined;
+  #isCommitting = false;
+  #committing: Promise<void> = Promise.resolve();
   #sinkError: SinkFailure | ShiplogError | undefined;
   #confirmable: (() => void) | undefined;
 
@@ -228,12 +229,12 @@ class StreamSession {
         this.#options.metrics.streamBytesReceived.increment(bytes.length);
         for (const record of decoder.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))) this.#take(record);
         this.#startCommitting();
-        while (this.#pendingBytes > PENDING_BYTES_MAX && this.#committing !== undefined) await this.#committing;
+        while (this.#pendingBytes > PENDING_BYTES_MAX && this.#isCommitting) await this.#committing;
         if (this.#sinkError !== undefined) throw this.#sinkError;
       }
     } finally {
       // What was received whole is kept, also when the connection broke right after it.
-      while (this.#committing !== undefined) await this.#committing;
+      while (this.#isCommitting) await this.#committing;
       this.#confirmable?.();
     }
     if (this.#sinkError !== undefined) throw this.#sinkError;
@@ -253,10 +254,9 @@ class StreamSession {
   }
 
   #startCommitting(): void {
-    if (this.#committing !== undefined || this.#pending.length === 0 || this.#sinkError !== undefined) return;
-    this.#committing = this.#commitAll().finally(() => {
-      this.#committing = undefined;
-    });
+    if (this.#isCommitting || this.#pending.length === 0 || this.#sinkError !== undefined) return;
+    this.#isCommitting = true;
+    this.#committing = this.#commitAll();
   }
 
   /** While one group syncs, the next one gathers: as on the primary. */
@@ -267,6 +267,8 @@ class StreamSession {
       this.#pendingBytes = 0;
       await this.#commit(group);
     }
+    // In the same turn in which nothing was pending: a frame that arrives later starts the next loop.
+    this.#isCommitting = false;
   }
 
   async #commit(group: readonly FrameSource[]): Promise<void> {

@@ -1,0 +1,61 @@
+/** Processes of the bench: pinned to a core, and ended with it. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+
+/** Servers have one core, all that measures them has another. */
+export const SERVER_CORE = 0;
+export const GENERATOR_CORE = 1;
+
+export const CAN_PIN = availableParallelism() > 1 && isOnPath('taskset');
+
+export function isOnPath(program: string): boolean {
+  return spawnSync('sh', ['-c', 'command -v "$1"', 'sh', program]).status === 0;
+}
+
+export class BenchProcess {
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<number | null>;
+  readonly #name: string;
+  #stdout = '';
+  #stderr = '';
+
+  /** @param command program and arguments */
+  constructor(command: readonly string[], core: number) {
+    const [program, ...args] = CAN_PIN ? ['taskset', '--cpu-list', String(core), ...command] : command;
+    this.#name = command.join(' ');
+    this.#child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
+    this.#child.stdout!.on('data', (chunk: Buffer) => (this.#stdout += chunk.toString()));
+    // Only the end matters: it says why a process failed.
+    this.#child.stderr!.on('data', (chunk: Buffer) => (this.#stderr = (this.#stderr + chunk.toString()).slice(-4_000)));
+    this.#exited = once(this.#child, 'close').then(([code]) => code as number | null);
+  }
+
+  /** Waits for `ready at URL`. @throws Error with what the process said, if it ends first. */
+  async readyUrl(): Promise<string> {
+    for (;;) {
+      const url = /ready at (\S+)\n/.exec(this.#stdout)?.[1];
+      if (url !== undefined) return url;
+      const more = await Promise.race([once(this.#child.stdout!, 'data').then(() => true), this.#exited.then(() => false)]);
+      if (!more) throw new Error(`${this.#name} ended before it was ready:\n${this.#stderr}`);
+    }
+  }
+
+  /** Waits for the end and for a line `RESULT {…}`. @throws Error with what the process said. */
+  async result<T>(): Promise<T> {
+    const code = await this.#exited;
+    const line = /^RESULT (.*)$/m.exec(this.#stdout)?.[1];
+    if (code !== 0 || line === undefined) throw new Error(`${this.#name} ended with ${code} and no result:\n${this.#stdout}\n${this.#stderr}`);
+    return JSON.parse(line) as T;
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM');
+    await this.#exited;
+  }
+}
+
+/** Nodes run with their defaults, whatever is set around the bench. */
+function environment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(SHIPLOG_|NODE_OPTIONS$|NOTIFY_SOCKET$)/.test(name)));
+}
