@@ -162,7 +162,9 @@ interface Running {
 
 async function stopAll(context: CommandContext, { systemd, watch, node, nodeLogger, parentLine }: Running): Promise<void> {
   const { logger } = nodeLogger;
-  await Promise.all([systemd.stopping(), watch?.close()]);
+  // Not waited for: a service manager that hangs must not take from the time that the node has.
+  const told = systemd.stopping();
+  await watch?.close();
   try {
     await node?.stop();
     logger.info('stopped');
@@ -170,6 +172,7 @@ async function stopAll(context: CommandContext, { systemd, watch, node, nodeLogg
     logger.error(`the node did not stop cleanly: ${messageOf(error)}`);
     context.exitWith(exitCodeOf(error));
   }
+  await told;
   parentLine?.destroy();
   await context.environment.transport.close();
   await nodeLogger.close();
