@@ -29,7 +29,7 @@ export async function readDurableJson(disk: Disk, directory: string, name: strin
   const content = (await readWhole(disk, path)).toString('utf8');
   const match = /^([\s\S]*\n)crc32:([0-9a-f]{8})\n$/.exec(content);
   if (match === null || checksumOf(match[1]!) !== match[2]) {
-    throw new ShiplogError('data-directory-invalid', `${path} is damaged: its checksum line does not fit its content`);
+    throw new ShiplogError('data-directory-invalid', `${path} is damaged: its checksum line does not fit its content; put back a copy of the file, or restore the node from a snapshot`);
   }
   return JSON.parse(match[1]!);
 }

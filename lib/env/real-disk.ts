@@ -18,7 +18,7 @@ const FILE_MODE = 0o600;
 
 export class RealDisk implements Disk {
   async open(path: string, options: OpenOptions): Promise<DiskFile> {
-    return new RealDiskFile(await openDescriptor(path, flagsOf(options), `open (mode ${options.mode})`), path);
+    return new RealDiskFile(await openDescriptor(path, flagsOf(options), ACTIONS[options.mode]), path);
   }
 
   async list(directory: string): Promise<string[]> {
@@ -207,6 +207,9 @@ async function makeOneDirectory(path: string): Promise<void> {
     if (!exists) throw error;
   }
 }
+
+/** What failed, as in "can not … PATH". */
+const ACTIONS = { read: 'read', write: 'write', create: 'make' } as const;
 
 function flagsOf({ mode, dataSync = false }: OpenOptions): number {
   const access = mode === 'read' ? O_RDONLY : mode === 'write' ? O_RDWR : O_RDWR | O_CREAT;

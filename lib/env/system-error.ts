@@ -57,6 +57,11 @@ function reasonOf(error: NodeJS.ErrnoException): string {
       return "the user's disk quota is used up (EDQUOT)";
     case 'ENOENT':
       return 'there is no such file or directory (ENOENT)';
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return `there is a file where a directory is expected (${error.code}); name another place`;
+    case 'EISDIR':
+      return 'there is a directory where a file is expected (EISDIR); name another place';
     case 'EMFILE':
     case 'ENFILE':
       return `too many files are open (${error.code}); raise the limit (ulimit -n, LimitNOFILE=)`;

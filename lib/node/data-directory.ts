@@ -74,14 +74,19 @@ export class DataDirectory {
     try {
       await makeDurableDirectory(disk, path);
     } catch (error) {
-      throw new ShiplogError('data-directory-invalid', `can't make the data directory ${path}: ${messageOf(error)}; create it, or run as a user that may`, { cause: error });
+      throw new ShiplogError('data-directory-invalid', `the data directory ${path} can not be used: ${messageOf(error)}`, { cause: error });
     }
+    await refuseForeignContent(disk, path);
     const lock = await disk.lock(`${path}/lock`);
     try {
-      const identity = parseIdentity(path, await readDurableJson(disk, path, NODE_FILE)) ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null };
+      const stored = parseIdentity(path, await readDurableJson(disk, path, NODE_FILE));
+      const identity = stored ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null };
       const current = parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
-      if (current === undefined) await refuseLostCurrent(disk, path, identity.role);
-      return new DataDirectory(disk, options.logger, path, lock, identity, current);
+      await refuseLostFile(disk, path, identity.role, current);
+      const directory = new DataDirectory(disk, options.logger, path, lock, identity, current);
+      // Also shows that the directory can be written, before anything depends on it.
+      if (identity.role !== null) await directory.setRole(identity.role, identity.upstreamUrl);
+      return directory;
     } catch (error) {
       await lock.release();
       throw error;
@@ -166,12 +171,23 @@ export async function readCurrent(disk: Disk, path: string): Promise<Current | u
   return parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
 }
 
+/** What a data directory may hold; also what mkfs makes, and dot files. */
+const OWN_NAME = /^(\..*|lost\+found|lock|snapshots|gen-\d{6}|(node\.json|CURRENT|members\.json)(\.tmp)?)$/;
+
+/** A slip in a path must not turn somebody's directory into a data directory. */
+async function refuseForeignContent(disk: Disk, path: string): Promise<void> {
+  const foreign = (await disk.list(path)).find((name) => !OWN_NAME.test(name));
+  if (foreign === undefined || (await disk.exists(`${path}/${NODE_FILE}`))) return;
+  throw new ShiplogError('data-directory-invalid', `${path} holds ${foreign}, but no data of Shiplog: name an empty directory`);
+}
+
 /**
- * Founding over data whose CURRENT was lost would wipe it. A founding or restore that was interrupted
- * leaves no segment and no role behind; a replica's data can be had again.
+ * Founding over data whose CURRENT was lost would wipe it, and data without node.json would take its
+ * role from the configuration. A founding or restore that was interrupted leaves neither a role nor a
+ * segment behind; a replica's data can be had again.
  */
-async function refuseLostCurrent(disk: Disk, path: string, role: NodeRole | null): Promise<void> {
-  if (role === 'replica') return;
+async function refuseLostFile(disk: Disk, path: string, role: NodeRole | null, current: Current | undefined): Promise<void> {
+  if (current !== undefined ? role !== null : role === 'replica') return;
   let hasSegments = false;
   for (const name of await disk.list(path)) {
     if (!/^gen-\d{6}$/.test(name)) continue;
@@ -179,7 +195,8 @@ async function refuseLostCurrent(disk: Disk, path: string, role: NodeRole | null
     hasSegments ||= files.some((file) => file.endsWith('.wal'));
   }
   if (!hasSegments && role === null) return;
-  throw new ShiplogError('data-directory-invalid', `${path} was a primary's, but its CURRENT file is missing: restore the file, or the directory from a snapshot`);
+  const missing = current === undefined ? CURRENT_FILE : NODE_FILE;
+  throw new ShiplogError('data-directory-invalid', `${path} holds data, but its ${missing} file is missing: put back a copy of the file, or restore the node from a snapshot`);
 }
 
 function parseIdentity(path: string, stored: unknown): Identity | undefined {

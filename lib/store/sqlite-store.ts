@@ -84,6 +84,9 @@ export class SqliteStore implements Store {
     } catch (error) {
       reader?.close();
       await Promise.all([writer.close(), checkpointer.close()]);
+      if (isShiplogError(error, 'store-failed')) {
+        throw new ShiplogError('store-failed', `can't open ${options.path}: ${error.message}; restore this node from a snapshot, or empty its data directory to let it reseed from the primary`, { cause: error });
+      }
       throw storeError(error, `can't open ${options.path}`);
     }
   }

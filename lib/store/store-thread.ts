@@ -19,7 +19,6 @@ interface PendingCall {
 }
 
 export class StoreThread {
-  readonly #name: string;
   readonly #worker: Worker;
   readonly #pending = new Map<number, PendingCall>();
   readonly #exited: Promise<void>;
@@ -29,7 +28,6 @@ export class StoreThread {
 
   /** `name` says in messages what the thread is for. */
   constructor(name: string) {
-    this.#name = name;
     this.#worker = new Worker(new URL('./sqlite-worker.ts', import.meta.url), { name: `store ${name}` });
     this.#worker.on('message', (reply: StoreReplyMessage) => this.#settle(reply));
     this.#worker.on('error', (error: unknown) => this.#end(failure(`the store's ${name} thread crashed`, error)));
@@ -67,7 +65,7 @@ export class StoreThread {
     const call = this.#pending.get(reply.id);
     this.#pending.delete(reply.id);
     if (reply.outcome === 'done') call?.resolve(reply.result as never);
-    else call?.reject(errorOf(reply.code, `${this.#name}: ${reply.message}`));
+    else call?.reject(errorOf(reply.code, reply.message));
   }
 
   #end(error: Error): void {

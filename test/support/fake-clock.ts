@@ -75,13 +75,13 @@ export class FakeClock implements Clock {
    */
   async until<Value>(promise: Promise<Value>, limitMs = 600_000): Promise<Value> {
     const endMs = this.#nowMs + limitMs;
-    let isSettled = false;
+    const seen = { isSettled: false };
     const settled = (): void => {
-      isSettled = true;
+      seen.isSettled = true;
     };
     promise.then(settled, settled);
     await this.settle();
-    while (!isSettled) {
+    while (!seen.isSettled) {
       const next = this.#nextTimer();
       if (next === undefined) throw new Error('waiting for something that can not happen: no timer is set');
       if (next.atMs > endMs) throw new Error(`did not happen within ${limitMs} ms`);
