@@ -102,6 +102,7 @@ export class WalCursor {
    */
   async next(): Promise<WalChunk | undefined> {
     const parts: Buffer[] = [];
+    let isBorrowed = false;
     let size = 0;
     while (size < this.#chunkBytes) {
       if (this.#segment === undefined || this.#offset === this.#segment.sizeBytes) {
@@ -110,6 +111,7 @@ export class WalCursor {
         continue;
       }
       const cached = this.#wal.tail.at(this.#segment, this.#offset);
+      isBorrowed ||= cached !== undefined;
       if (cached === undefined && size > 0) break;
       const available = cached ?? (await this.#readFile(this.#segment));
       const offsetBefore = this.#offset;
@@ -119,7 +121,8 @@ export class WalCursor {
     }
     if (size === 0) return undefined;
     return {
-      bytes: joined(parts, this.#chunkBytes),
+      // From here on others get a turn, and memory may be overwritten.
+      bytes: isBorrowed ? Buffer.concat(parts) : joined(parts, this.#chunkBytes),
       salt: this.#segment!.header.frameSalt,
       endsFrame: this.#frame === undefined,
       throughLsn: this.#point.lsn,

@@ -1,17 +1,26 @@
 /**
  * The newest write groups in memory, as they stand in their segment: a cache of file bytes that
  * serves every follower at the tail without a read. Bounded in bytes, all followers together.
+ *
+ * The bytes are copied into one ring that is used over and over. A queue of the groups' own buffers
+ * would be simpler, but each of them lives just long enough to be taken for long-lived: V8 then leaves
+ * them lying about until a full collection, which comes after a gigabyte.
  */
 import type { Segment } from './segment.ts';
 
 interface TailGroup {
   readonly segment: Segment;
   readonly offset: number;
-  readonly bytes: Buffer;
+  readonly sizeBytes: number;
+  /** Where it begins in the ring, counted in bytes since the first group ever. */
+  readonly at: number;
 }
 
 export class WalTail {
   readonly #bytesMax: number;
+  #ring: Buffer | undefined;
+  /** Where the next group begins; only rises. */
+  #head = 0;
   /** In log order; `#first` counts those that were let go, so that this stays a queue. */
   #groups: TailGroup[] = [];
   #first = 0;
@@ -25,20 +34,29 @@ export class WalTail {
     return this.#totalBytes;
   }
 
+  /** Copies the group's bytes. */
   add(segment: Segment, offset: number, bytes: Buffer): void {
-    this.#groups.push({ segment, offset, bytes });
+    if (bytes.length > this.#bytesMax) {
+      // What came before it would serve nobody who has to pass it.
+      this.#dropBefore(Infinity);
+      return;
+    }
+    this.#ring ??= Buffer.allocUnsafeSlow(this.#bytesMax);
+    const room = this.#bytesMax - (this.#head % this.#bytesMax);
+    // A group is never split: where it doesn't fit before the end of the ring, it goes to the beginning.
+    if (bytes.length > room) this.#head += room;
+    const at = this.#head;
+    this.#head += bytes.length;
+    this.#dropBefore(this.#head - this.#bytesMax);
+    bytes.copy(this.#ring, at % this.#bytesMax);
+    this.#groups.push({ segment, offset, sizeBytes: bytes.length, at });
     this.#totalBytes += bytes.length;
-    while (this.#totalBytes > this.#bytesMax && this.#first < this.#groups.length) {
-      this.#totalBytes -= this.#groups[this.#first]!.bytes.length;
-      this.#first += 1;
-    }
-    if (this.#first > 1024 || this.#first === this.#groups.length) {
-      this.#groups = this.#groups.slice(this.#first);
-      this.#first = 0;
-    }
   }
 
-  /** The group's bytes from `offset` of `segment` on, or undefined where memory doesn't reach back. */
+  /**
+   * The group's bytes from `offset` of `segment` on, or undefined where memory doesn't reach back.
+   * They may be overwritten at the next `add`: whoever keeps them copies them before it waits for anything.
+   */
   at(segment: Segment, offset: number): Buffer | undefined {
     let low = this.#first;
     let high = this.#groups.length - 1;
@@ -50,12 +68,24 @@ export class WalTail {
         else high = middle - 1;
       } else if (offset < group.offset) {
         high = middle - 1;
-      } else if (offset >= group.offset + group.bytes.length) {
+      } else if (offset >= group.offset + group.sizeBytes) {
         low = middle + 1;
       } else {
-        return group.bytes.subarray(offset - group.offset);
+        const start = group.at % this.#bytesMax;
+        return this.#ring!.subarray(start + offset - group.offset, start + group.sizeBytes);
       }
     }
     return undefined;
+  }
+
+  #dropBefore(at: number): void {
+    while (this.#first < this.#groups.length && this.#groups[this.#first]!.at < at) {
+      this.#totalBytes -= this.#groups[this.#first]!.sizeBytes;
+      this.#first += 1;
+    }
+    if (this.#first > 1024 || this.#first === this.#groups.length) {
+      this.#groups = this.#groups.slice(this.#first);
+      this.#first = 0;
+    }
   }
 }
