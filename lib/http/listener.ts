@@ -224,6 +224,6 @@ function listenError(error: NodeJS.ErrnoException, host: string, port: number): 
     case 'EACCES':
       return new ShiplogError('bad-config', `no permission to listen on port ${port} of ${host}: choose one above 1023`, { cause: error });
     default:
-      return new ShiplogError('bad-config', `can't listen on port ${port} of ${host}: ${error.message}`, { cause: error });
+      return new ShiplogError('bad-config', `can't listen on port ${port} of ${host}: ${error.message}; expected an address of this machine (ip addr lists them), or a name of one`, { cause: error });
   }
 }

@@ -30,6 +30,23 @@ describe('HttpListener', () => {
     await server.stop();
   });
 
+  it('says what to do about an address that this machine does not have', async () => {
+    const listener = new HttpListener({
+      host: '192.0.2.1',
+      port: 0,
+      handler: () => Promise.resolve(),
+      streams: new OpenStreams(),
+      clock: new RunningClock(),
+      logger: SILENT_LOGGER,
+    });
+    const failure = await listener.listen().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(isShiplogError(failure, 'bad-config')).to.equal(true);
+    expect((failure as Error).message).to.include('192.0.2.1').and.to.include('expected an address of this machine');
+  });
+
   it('keeps connections open, and says so', async () => {
     const server = await TestServer.start();
     const client = await server.open();
