@@ -48,6 +48,7 @@ export const ERROR_KINDS = {
   'overloaded': { status: 503, title: 'Too much is waiting already', retryable: true },
   'stopping': { status: 503, title: 'This node is stopping', retryable: true },
   'outcome-unknown': { status: 504, title: 'It is not known whether the write was carried out', retryable: false },
+  'not-shown-yet': { status: 504, title: 'The write was carried out, but this node does not show it yet', retryable: false },
   'timeout': { status: 504, title: 'The node did not get there in time', retryable: true },
   'disk-full': { status: 507, title: 'The disk is full', retryable: true },
   'internal': { status: 500, title: 'The node failed', retryable: false },

@@ -11,7 +11,7 @@ import { printable } from '../observe/printable.ts';
 import { ClusterNode, type NodeExit } from './cluster-node.ts';
 import { type PlannedNode, REPLICAS_MAX, curlLines, planCluster, serveFlags, serveVariables } from './cluster-plan.ts';
 import type { CommandContext } from './command-context.ts';
-import { EXIT_CODES } from './exit-codes.ts';
+import { EXIT_CODES, exitCodeOf } from './exit-codes.ts';
 
 export interface ClusterCommandOptions {
   /** Program and arguments that run this command line. */
@@ -68,6 +68,7 @@ class LocalCluster {
   async run(dataDirectory: string): Promise<void> {
     const { terminal } = this.#context;
     await Promise.all(this.#plans.map((plan) => checkPort(this.#environment, plan)));
+    await checkPrimaryData(this.#environment, this.#plans);
     await this.#environment.disk.makeDirectory(dataDirectory);
 
     const signals = this.#context.takeSignals();
@@ -85,7 +86,7 @@ class LocalCluster {
       terminal.note('stopping');
     } catch (error) {
       terminal.fail(messageOf(error));
-      this.#context.exitWith(error instanceof NodeEndedError ? error.exitCode : EXIT_CODES.failed.code);
+      this.#context.exitWith(error instanceof NodeEndedError ? error.exitCode : exitCodeOf(error));
     }
     await this.#stop();
   }
@@ -207,8 +208,24 @@ async function checkPort({ transport, clock }: Environment, plan: PlannedNode): 
   }
 }
 
+/**
+ * A primary whose directory was moved away would found another cluster, which no replica follows.
+ * @throws ShiplogError `data-directory-invalid`
+ */
+async function checkPrimaryData({ disk }: Environment, [primary, ...replicas]: readonly [PlannedNode, ...PlannedNode[]]): Promise<void> {
+  const holdsData = ({ dataDirectory }: PlannedNode): Promise<boolean> => disk.exists(`${dataDirectory}/CURRENT`);
+  if (await holdsData(primary)) return;
+  for (const replica of replicas) {
+    if (!(await holdsData(replica))) continue;
+    throw new ShiplogError(
+      'data-directory-invalid',
+      `${primary.dataDirectory} holds no data, but ${replica.dataDirectory} does: put the primary's directory back, or move that of every replica away to begin with nothing`,
+    );
+  }
+}
+
 function portInUse({ port, name }: PlannedNode, by: string): ShiplogError {
-  return new ShiplogError('port-in-use', `port ${port}, for the ${name}, is taken ${by}: stop that, or choose other ports with --port`);
+  return new ShiplogError('port-in-use', `port ${port}, meant for ${name}, is taken ${by}: stop that, or choose other ports with --port`);
 }
 
 function integerOption(from: number, through: number): (text: string) => number {

@@ -35,6 +35,15 @@ export function parseUrl(text: string): string {
   return result.data;
 }
 
+/**
+ * For commander: a key or value. Bytes that are no UTF-8 arrive here as U+FFFD, so that what was
+ * meant is lost; better refused than stored.
+ */
+export function parseText(text: string): string {
+  if (text.includes('\uFFFD')) throw new InvalidArgumentError('Expected UTF-8 text; encode other content first, e.g. with base64.');
+  return text;
+}
+
 /** The node that a client command talks to: `--url`, else SHIPLOG_URL, else the primary of a local cluster. */
 export function clientOf(context: CommandContext, url: string | undefined): ShiplogClient {
   const { transport, clock } = context.environment;

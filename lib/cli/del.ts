@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { ShiplogError } from '../base/errors.ts';
-import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf } from './command-context.ts';
+import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf, parseText } from './command-context.ts';
 
 export function addDelCommand(program: Command, context: CommandContext): void {
   program
     .command('del')
     .summary('delete a key')
     .description('Deletes a key. The command ends well once the deletion is on the disk of the primary.')
-    .argument('<key>', 'the key, as it is (not percent-encoded)')
+    .argument('<key>', 'the key, as it is (not percent-encoded)', parseText)
     .option(...URL_OPTION)
     .option(...JSON_OPTION)
     .addHelpText(

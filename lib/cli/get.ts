@@ -1,14 +1,14 @@
 import type { Command } from 'commander';
 import { ShiplogError } from '../base/errors.ts';
 import { printable } from '../observe/printable.ts';
-import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf } from './command-context.ts';
+import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf, parseText } from './command-context.ts';
 
 export function addGetCommand(program: Command, context: CommandContext): void {
   program
     .command('get')
     .summary('print the value of a key')
     .description('Prints the value of a key: as it is when piped, with a newline behind it on a terminal.')
-    .argument('<key>', 'the key, as it is (not percent-encoded)')
+    .argument('<key>', 'the key, as it is (not percent-encoded)', parseText)
     .option(...URL_OPTION)
     .option(...JSON_OPTION)
     .addHelpText(

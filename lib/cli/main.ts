@@ -78,10 +78,14 @@ function createProgram(context: CommandContext): Command {
 function createContext(): CommandContext {
   const environment = createRealEnvironment();
   const terminal = new Terminal({ stdout: process.stdout, stderr: process.stderr, environment: process.env, clock: environment.clock });
-  // `shiplog status | head -1`: whoever read the results has seen enough.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    // `shiplog status | head -1`: whoever read the results has seen enough.
+    if (error.code === 'EPIPE') return;
+    terminal.fail(`can't write to standard output: ${messageOf(error)}`);
+    process.exitCode = exitCodeOf(error);
   });
+  // There is no other place to complain, and a node must not end because its log's disk is full.
+  process.stderr.on('error', () => {});
   return {
     terminal,
     environment,

@@ -2,15 +2,15 @@ import type { Command } from 'commander';
 import { ShiplogError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { readBody } from '../env/transport.ts';
-import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf } from './command-context.ts';
+import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf, parseText } from './command-context.ts';
 
 export function addSetCommand(program: Command, context: CommandContext): void {
   program
     .command('set')
     .summary('write a value')
     .description('Writes a value. The command ends well once the value is on the disk of the primary.')
-    .argument('<key>', 'the key, as it is (not percent-encoded)')
-    .argument('<value>', 'the value, or - for what standard input says')
+    .argument('<key>', 'the key, as it is (not percent-encoded)', parseText)
+    .argument('<value>', 'the value, or - for what standard input says', parseText)
     .option(...URL_OPTION)
     .option(...JSON_OPTION)
     .addHelpText(

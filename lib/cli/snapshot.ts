@@ -3,7 +3,7 @@ import { ShiplogError } from '../base/errors.ts';
 import { epochTagOf, formatPosition } from '../base/position.ts';
 import { SILENT_LOGGER } from '../observe/logger.ts';
 import { SnapshotDownload } from '../snapshot/snapshot-download.ts';
-import { type CommandContext, JSON_OPTION, parseUrl } from './command-context.ts';
+import { type CommandContext, JSON_OPTION, clientOf, parseUrl } from './command-context.ts';
 import { readableBytes } from './terminal.ts';
 
 export function addSnapshotCommand(program: Command, context: CommandContext): void {
@@ -30,6 +30,8 @@ Examples:
     .action(async (url: string, file: string, options: { json?: boolean }) => {
       const { terminal, environment } = context;
       if (await environment.disk.exists(file)) throw new ShiplogError('bad-request', `${file} exists already: name another file, or remove it first`);
+      // A node that isn't there is told at once; one that goes away in the middle is waited for.
+      await clientOf(context, url).status();
       const download = new SnapshotDownload({ ...environment, logger: SILENT_LOGGER, baseUrl: url, path: file });
       const bar = terminal.progress('snapshot');
       const watch = setInterval(() => {

@@ -46,8 +46,9 @@ async function ask(context: CommandContext, url: string): Promise<Answer> {
 async function askCluster(context: CommandContext): Promise<readonly Answer[]> {
   const url = defaultUrl(context);
   const status = await clientOf(context, url).status();
-  const others = status.members.filter((member) => member.nodeId !== status.nodeId);
-  return [{ url, status }, ...(await Promise.all(others.map((member) => ask(context, member.url))))];
+  // A machine that was replaced is two members at one URL.
+  const others = new Set(status.members.filter((member) => member.nodeId !== status.nodeId && member.url !== status.url).map((member) => member.url));
+  return [{ url, status }, ...(await Promise.all([...others].map((other) => ask(context, other))))];
 }
 
 function showTable({ terminal }: CommandContext, answers: readonly Answer[]): void {

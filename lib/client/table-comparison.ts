@@ -20,11 +20,12 @@ const RETRY_DELAY_MS = 500;
 
 /**
  * @throws ShiplogError `timeout` when the nodes could not be met at one LSN; `bad-request` when two
- * clients ask the same node; the errors of the client.
+ * clients ask the same node; `other-cluster` when they ask nodes of two; the errors of the client.
  */
 export async function compareTables(clients: readonly ShiplogClient[], clock: Clock): Promise<TableComparison> {
   let aheadLsns = 0;
   let lastFurthestLsn: number | undefined;
+  let obstacle = 'try again when there are fewer writes';
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
     const furthestLsn = await furthestVisibleLsn(clients);
     const targetLsn = furthestLsn + aheadLsns;
@@ -42,11 +43,12 @@ export async function compareTables(clients: readonly ShiplogClient[], clock: Cl
     } else {
       // Not reached in time: the writes have stopped, or a node is far behind.
       aheadLsns = 0;
+      obstacle = failures[0]!.message;
     }
     lastFurthestLsn = furthestLsn;
     await sleep(clock, RETRY_DELAY_MS);
   }
-  throw new ShiplogError('timeout', `the nodes could not be compared at one position in ${ATTEMPTS_MAX} attempts: try again when there are fewer writes`);
+  throw new ShiplogError('timeout', `the nodes could not be compared at one position in ${ATTEMPTS_MAX} attempts: ${obstacle}`);
 }
 
 function comparisonOf(digests: TableComparison['digests']): TableComparison {
@@ -63,6 +65,11 @@ async function furthestVisibleLsn(clients: readonly ShiplogClient[]): Promise<nu
   // A node compared with itself would always be equal.
   if (new Set(statuses.map((status) => status.nodeId)).size < statuses.length) {
     throw new ShiplogError('bad-request', `two of these URLs lead to the same node: ${clients.map((client) => client.url).join(', ')}`);
+  }
+  // A node without data has no cluster yet.
+  const clusterIds = new Set(statuses.map((status) => status.clusterId).filter((id) => id !== null));
+  if (clusterIds.size > 1) {
+    throw new ShiplogError('other-cluster', `these nodes belong to different clusters, so that their positions can't be compared: ${statuses.map((status, index) => `${clients[index]!.url} to ${status.clusterId}`).join(', ')}`);
   }
   return Math.max(...statuses.map((status) => parsePosition(status.positions.visible)?.lsn ?? 0));
 }

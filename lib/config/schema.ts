@@ -63,20 +63,20 @@ export const OPTIONS = {
     type: oneOf('forward', 'redirect', 'reject'),
     fallback: 'forward',
     group: 'node',
-    description: 'what a replica does with a write',
+    description: 'what a replica does with a write: forward, redirect or reject',
   }),
   logLevel: option({
     type: oneOf('error', 'warn', 'info', 'debug'),
     fallback: 'info',
     group: 'node',
     live: true,
-    description: 'least important messages to log',
+    description: 'least important messages to log: error, warn, info or debug',
   }),
   logFormat: option({
     type: oneOf('auto', 'human', 'json'),
     fallback: 'auto',
     group: 'node',
-    description: 'auto is human on a terminal, JSON lines otherwise',
+    description: 'auto, human or json; auto is human on a terminal, JSON lines otherwise',
   }),
 
   segmentBytes: option({
@@ -207,6 +207,12 @@ export function contradictions(config: Config): readonly (readonly [OptionName, 
         'Listen on 127.0.0.1, or set insecure (--insecure) if every machine that can connect is trusted',
     ]);
   }
+  if (config.insecure && isEveryAddress(config.host) && config.advertise === undefined) {
+    found.push(['advertise', `host ${config.host} is no address that another node could use: set advertise to the URL under which others reach this node`]);
+  }
+  if (config.follow !== undefined && config.follow === (config.advertise ?? urlOf(config))) {
+    found.push(['follow', `${config.follow} is this node itself, expected the URL of another one`]);
+  }
   if (config.follow !== undefined && config.newCluster) {
     found.push(['newCluster', 'a node either follows another one or founds a cluster: drop follow or newCluster']);
   }
@@ -221,6 +227,14 @@ export function contradictions(config: Config): readonly (readonly [OptionName, 
 
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function isEveryAddress(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
+
+function urlOf({ host, port }: Config): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 interface Option<Value> {

@@ -6,6 +6,7 @@ import type { EpochHistory, LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Timer } from '../env/clock.ts';
+import { DiskFullError } from '../env/disk.ts';
 import { Committer } from '../commit/committer.ts';
 import { VisibleTable } from '../commit/visible-table.ts';
 import { Checkpointer } from '../store/checkpointer.ts';
@@ -86,9 +87,12 @@ export class Engine {
     let wal: Wal | undefined;
     let engine: Engine | undefined;
     try {
-      // What the store holds shall not need the log: frames up to there are not read again. Somebody
-      // else's reader can be in the way; then the log keeps what it has until the next checkpoint.
-      const checkpointed = await store.checkpoint();
+      // What the store holds shall not need the log: frames up to there are not read again. A
+      // reader or a full disk can be in the way; then the log keeps what it has until the next checkpoint.
+      const checkpointed = await store.checkpoint().catch((error: unknown) => {
+        if (!(error instanceof DiskFullError)) throw error;
+        return undefined;
+      });
       wal = await Wal.open({
         disk: environment.disk,
         clock: environment.clock,

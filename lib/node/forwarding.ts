@@ -19,7 +19,7 @@ export interface ForwardOptions {
   readonly shown: (lsn: number, signal: AbortSignal) => Promise<void>;
 }
 
-/** @throws ShiplogError `no-primary`: not sent. `outcome-unknown`: perhaps carried out. `timeout`: carried out, not shown here yet. */
+/** @throws ShiplogError `no-primary`: not sent. `outcome-unknown`: perhaps carried out. `not-shown-yet`: carried out. */
 export async function forwardWrite(request: TransportRequest, options: ForwardOptions): Promise<ForwardedResponse> {
   const { clock, primaryUrl, timeoutMs } = options;
   const deadline = new AbortController();
@@ -31,7 +31,7 @@ export async function forwardWrite(request: TransportRequest, options: ForwardOp
     if (response.status < 500 && position !== undefined) {
       await options.shown(position.lsn, deadline.signal).catch((cause: unknown) => {
         if (response.status >= 300) return;
-        throw new ShiplogError('timeout', `written by the primary at ${response.headers['shiplog-position']}, but this replica does not show it yet`, {
+        throw new ShiplogError('not-shown-yet', `written by the primary at ${response.headers['shiplog-position']}, but this replica does not show it yet`, {
           cause,
           extra: { position: response.headers['shiplog-position'] },
         });

@@ -16,6 +16,7 @@ import { LogSender } from '../replication/log-sender.ts';
 import { MemberList } from '../replication/member-list.ts';
 import type { HeartbeatFrame } from '../replication/stream-protocol.ts';
 import { type RoleEffect, type RoleEvent, type RoleState, servesReads, transition } from '../role/role-machine.ts';
+import type { StoredRow } from '../store/store.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { DataDirectory } from './data-directory.ts';
@@ -367,9 +368,19 @@ export class Node implements NodeApi {
 
   read(key: string): ReadResult | undefined {
     const engine = this.#readableEngine();
-    const row = engine.table.get(key);
+    const row = this.#readRow(engine, key);
     this.#options.metrics.readsServed.increment();
     return row === undefined ? undefined : { value: row.value, position: engine.history.positionOf(row.lsn) };
+  }
+
+  /** A database that can't be read ends the node: another one has the data. */
+  #readRow(engine: Engine, key: string): StoredRow | undefined {
+    try {
+      return engine.table.get(key);
+    } catch (error) {
+      if (isShiplogError(error, 'store-failed')) this.#fail(error);
+      throw error;
+    }
   }
 
   #readableEngine(): Engine {

@@ -4,6 +4,7 @@
  */
 import type { LogPoint } from '../base/epoch-history.ts';
 import type { Clock, Timer } from '../env/clock.ts';
+import { DiskFullError } from '../env/disk.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Store } from './store.ts';
@@ -50,9 +51,9 @@ export class Checkpointer {
   }
 
   async #run(): Promise<void> {
-    const { clock, store, metrics } = this.#options;
+    const { clock, metrics } = this.#options;
     const startedMs = clock.monotonicMs();
-    const point = await store.checkpoint();
+    const point = await this.#checkpoint();
     metrics.checkpointSeconds.observe((clock.monotonicMs() - startedMs) / 1000);
     this.#running = undefined;
     if (point !== undefined && point.lsn > this.#checkpointedLsn) {
@@ -60,6 +61,17 @@ export class Checkpointer {
       this.#options.onCheckpointed(point);
     }
     this.#schedule(point === undefined ? RETRY_MS : this.#options.intervalMs);
+  }
+
+  /** Without disk space there is no checkpoint for now; the log keeps what it would have covered. */
+  async #checkpoint(): Promise<LogPoint | undefined> {
+    try {
+      return await this.#options.store.checkpoint();
+    } catch (error) {
+      if (!(error instanceof DiskFullError)) throw error;
+      this.#options.logger.warn('no disk space for a checkpoint; trying again', { reason: error.message });
+      return undefined;
+    }
   }
 
   #schedule(delayMs: number): void {

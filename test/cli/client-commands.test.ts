@@ -1,12 +1,14 @@
 import { expect } from 'chai';
+import { spawn } from 'node:child_process';
 import { type AddressInfo, createServer } from 'node:net';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
+import { text } from 'node:stream/consumers';
 import { type FakeNode, type FakeRoute, answerProblem, startFakeNode, tableRoute } from '../client/fake-node.ts';
-import { shiplog } from './shiplog-process.ts';
+import { PROGRAM, shiplog } from './shiplog-process.ts';
 
 describe('shiplog', () => {
   let nodes: FakeNode[] = [];
@@ -47,6 +49,9 @@ describe('shiplog', () => {
       [['get', 'a', '--url', 'ftp://x'], /Expected a URL like http:\/\/127\.0\.0\.1:4455/],
       [['verify', 'http://127.0.0.1:1'], /^shiplog: expected at least two URLs/],
       [['verify', '/tmp', 'http://127.0.0.1:1'], /^shiplog: expected one directory, or URLs/],
+      // What Node makes of arguments that are no UTF-8.
+      [['set', 'k', 'caf\uFFFD'], /^shiplog: .* is invalid for argument 'value'. Expected UTF-8 text/],
+      [['get', 'caf\uFFFD'], /^shiplog: .* is invalid for argument 'key'. Expected UTF-8 text/],
       [['cluster', '--replicas', '13'], /Expected an integer from 0 to 12/],
       [['cluster', '--port', '65530'], /^shiplog: the last of 2 nodes would listen on port 65541/],
     ];
@@ -58,6 +63,13 @@ describe('shiplog', () => {
         expect(code).to.be.oneOf([2, 78]);
       });
     }
+  });
+
+  it('says in one line that its results can not be written', async () => {
+    const child = spawn('sh', ['-c', 'exec "$0" --help >/dev/full', PROGRAM]);
+    const exited = once(child, 'close') as Promise<[number | null]>;
+    expect(await text(child.stderr)).to.match(/^shiplog: can't write to standard output: ENOSPC.*\n$/);
+    expect((await exited)[0]).to.equal(74);
   });
 
   describe('get, set and del', () => {
@@ -155,6 +167,13 @@ describe('shiplog', () => {
       ]);
     });
 
+    it('asks once where a replaced machine has two members at one URL', async () => {
+      const other = await start(tableRoute({ name: 'other' }));
+      const first = await start(tableRoute({ name: 'first', members: () => [other.url, other.url] }));
+      const { stdout } = await shiplog(['status', '--json'], { variables: { SHIPLOG_URL: first.url } });
+      expect(JSON.parse(stdout)).to.have.lengthOf(2);
+    });
+
     it('shows the nodes that answer, and exits with 4 for those that do not', async () => {
       const node = await start(tableRoute({ name: 'first' }));
       const { code, stdout, stderr } = await shiplog(['status', node.url, `http://127.0.0.1:${await freePort()}`]);
@@ -193,8 +212,10 @@ describe('shiplog', () => {
         'shiplog-epoch': `1.c04d${'0'.repeat(28)}`,
         'shiplog-chain': '0000abcd',
       };
-      const { url } = await start((_request, response) => {
-        response.writeHead(200, headers).end(content);
+      const table = tableRoute();
+      const { url } = await start((request, response, body) => {
+        if (request.url === '/snapshot') response.writeHead(200, headers).end(content);
+        else table(request, response, body);
       });
       const file = join(directory, 'backup.shiplog');
       const { code, stdout, stderr } = await shiplog(['snapshot', 'save', url, file]);
@@ -205,6 +226,12 @@ describe('shiplog', () => {
     } finally {
       await rm(directory, { recursive: true });
     }
+  });
+
+  it('does not wait for a snapshot of a node that is not there', async () => {
+    const { code, stderr } = await shiplog(['snapshot', 'save', `http://127.0.0.1:${await freePort()}`, '/tmp/never-written']);
+    expect(code).to.equal(4);
+    expect(stderr).to.include('ECONNREFUSED');
   });
 
   describe('config check', () => {

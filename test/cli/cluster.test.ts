@@ -1,10 +1,12 @@
 import { expect } from 'chai';
 import { Command } from 'commander';
 import { once } from 'node:events';
-import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { stub } from 'sinon';
+import { ShiplogError } from '../../lib/base/errors.ts';
 import { curlLines, planCluster, serveFlags, serveVariables } from '../../lib/cli/cluster-plan.ts';
 import { addClusterCommand } from '../../lib/cli/cluster.ts';
 import { startFakeNode, tableRoute } from '../client/fake-node.ts';
@@ -52,7 +54,7 @@ describe('cluster', () => {
       await node.close();
       expect({ code, stdout }).to.deep.equal({ code: 69, stdout: '' });
       expect(stderr).to.equal(
-        `shiplog: port ${node.port}, for the primary, is taken by another Shiplog node (elder, data in /somewhere/data): stop that, or choose other ports with --port\n`,
+        `shiplog: port ${node.port}, meant for primary, is taken by another Shiplog node (elder, data in /somewhere/data): stop that, or choose other ports with --port\n`,
       );
       expect(await readdir(directory)).to.deep.equal([]);
     });
@@ -65,7 +67,7 @@ describe('cluster', () => {
       const { code, stderr } = await shiplog(['cluster', '--port', String(port - 11), '--data-dir', join(directory, 'data')]);
       server.close();
       expect(code).to.equal(69);
-      expect(stderr).to.match(new RegExp(`^shiplog: port ${port}, for the replica-1, is taken by another program: .*--port\n$`));
+      expect(stderr).to.match(new RegExp(`^shiplog: port ${port}, meant for replica-1, is taken by another program: .*--port\n$`));
     });
   });
 
@@ -81,6 +83,10 @@ describe('cluster', () => {
 
     function run(variables: Readonly<Record<string, string>> = {}): Promise<unknown> {
       context = createTestContext({ PATH: process.env['PATH'] ?? '', ...variables });
+      return runIn(context);
+    }
+
+    function runIn(context: TestContext): Promise<unknown> {
       const program = new Command().exitOverride();
       addClusterCommand(program, context, {
         self: [process.execPath, join(import.meta.dirname, 'fake-serve.ts')],
@@ -124,6 +130,29 @@ describe('cluster', () => {
       expect(context.said.stderr).to.not.include('ready');
       expect(context.exitCode).to.equal(66);
       expect(await isAnswering(port)).to.equal(false);
+    });
+
+    it('ends with 77 where a log file can not be opened for want of permission', async () => {
+      await mkdir(join(directory, 'data'));
+      context = createTestContext();
+      const { disk } = context.environment;
+      const denied = Object.assign(new Error('permission denied'), { code: 'EACCES' });
+      stub(disk, 'open').rejects(denied);
+      await runIn(context);
+      expect(context.said.stderr).to.equal('shiplog: permission denied\n');
+      expect(context.exitCode).to.equal(77);
+    });
+
+    it('founds no second cluster where only a replica has its data', async () => {
+      await mkdir(join(directory, 'data/replica-2'), { recursive: true });
+      await writeFile(join(directory, 'data/replica-2/CURRENT'), '');
+      const failure = await run().then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(failure).to.be.instanceOf(ShiplogError).with.property('code', 'data-directory-invalid');
+      expect((failure as Error).message).to.match(/data\/primary holds no data, but .*data\/replica-2 does: put the primary's directory back/);
+      expect(await readdir(join(directory, 'data'))).to.deep.equal(['replica-2']);
     });
 
     it('starts no replica when the primary can not start', async () => {

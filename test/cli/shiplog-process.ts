@@ -15,7 +15,7 @@ export interface RunOptions {
   readonly stdin?: string | Uint8Array;
 }
 
-const PROGRAM = join(import.meta.dirname, '../../bin/shiplog');
+export const PROGRAM = join(import.meta.dirname, '../../bin/shiplog');
 
 export function spawnShiplog(args: readonly string[], variables: Readonly<Record<string, string>> = {}): ChildProcessWithoutNullStreams {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(SHIPLOG_|NO_COLOR|FORCE_COLOR)/.test(name)));

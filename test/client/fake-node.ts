@@ -41,7 +41,7 @@ export function answerProblem(response: ServerResponse, status: number, code: st
 }
 
 /** A node with a table in memory: get, set, del, status and digest. */
-export function tableRoute(options: { readonly name?: string; readonly table?: Map<string, string>; readonly members?: () => readonly string[] } = {}): FakeRoute {
+export function tableRoute(options: { readonly name?: string; readonly table?: Map<string, string>; readonly clusterId?: string; readonly members?: () => readonly string[] } = {}): FakeRoute {
   const { name = 'fake', table = new Map<string, string>() } = options;
   let lsn = 1;
   return (request, response, body) => {
@@ -64,7 +64,7 @@ export function tableRoute(options: { readonly name?: string; readonly table?: M
       response.setHeader('ETag', `"${position()}"`);
       response.end('OK');
     } else if (verb === 'status') {
-      response.end(JSON.stringify(fakeStatus(name, position(), options.members?.() ?? [])));
+      response.end(JSON.stringify(fakeStatus({ ...options, name }, position(), options.members?.() ?? [])));
     } else if (verb === 'peer') {
       response.end(JSON.stringify({ position: position(), lsn, chain: 7, rowCount: table.size, sha256: JSON.stringify([...table]) }));
     } else {
@@ -73,7 +73,7 @@ export function tableRoute(options: { readonly name?: string; readonly table?: M
   };
 }
 
-function fakeStatus(name: string, position: string, members: readonly string[]): object {
+function fakeStatus({ name, clusterId = null }: { readonly name: string; readonly clusterId?: string | null }, position: string, members: readonly string[]): object {
   return {
     name,
     nodeId: name,
@@ -82,7 +82,7 @@ function fakeStatus(name: string, position: string, members: readonly string[]):
     state: 'primary',
     url: 'http://127.0.0.1:1',
     dataDirectory: '/somewhere/data',
-    clusterId: null,
+    clusterId,
     positions: { durable: position, visible: position, applied: position },
     uptimeMs: 90_000,
     upstream: null,

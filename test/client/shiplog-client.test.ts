@@ -127,6 +127,13 @@ describe('ShiplogClient', () => {
       expect(await failureOf(compareTables([client, client], environment.clock))).to.have.property('code', 'bad-request');
     });
 
+    it('does not compare nodes of two clusters', async () => {
+      const clients = [await clientOf(tableRoute({ name: 'a', clusterId: 'c1' })), await clientOf(tableRoute({ name: 'b', clusterId: 'c2' }))];
+      const failure = await failureOf(compareTables(clients, environment.clock));
+      expect(failure).to.have.property('code', 'other-cluster');
+      expect((failure as Error).message).to.include(`${clients[0]!.url} to c1`).and.to.include(`${clients[1]!.url} to c2`);
+    });
+
     it('meets nodes that go on while they are asked', async () => {
       // Each has passed by a few operations whatever it is asked for first, and keeps to what comes after.
       const running = (name: string, headStart: number): FakeRoute => {

@@ -87,7 +87,22 @@ describe('configuration', () => {
     expect(complaintOf({ ...nothing, flags: { host: '0.0.0.0' } }, undefined))
       .to.match(/^--host: 0\.0\.0\.0 is not loopback/)
       .and.not.include('\n');
-    expect(composeConfig({ ...nothing, flags: { host: '0.0.0.0', insecure: true } }, undefined).values.host).to.equal('0.0.0.0');
+    expect(composeConfig({ ...nothing, flags: { host: '10.0.0.1', insecure: true } }, undefined).values.host).to.equal('10.0.0.1');
+  });
+
+  for (const host of ['0.0.0.0', '::']) {
+    it(`refuses to tell other nodes that it is at ${host}`, () => {
+      expect(complaintOf({ ...nothing, flags: { host, insecure: true } }, undefined)).to.match(/^advertise: host .* set advertise/);
+      const flags = { host, insecure: true, advertise: 'http://10.0.0.1:4455' };
+      expect(composeConfig({ ...nothing, flags }, undefined).values.host).to.equal(host);
+    });
+  }
+
+  it('refuses to follow itself', () => {
+    const follow = 'http://127.0.0.1:4455';
+    expect(complaintOf({ ...nothing, flags: { follow } }, undefined)).to.equal(`--follow: ${follow} is this node itself, expected the URL of another one`);
+    expect(complaintOf({ ...nothing, flags: { follow: 'http://[::1]:4455', host: '::1' } }, undefined)).to.include('is this node itself');
+    expect(composeConfig({ ...nothing, flags: { follow, port: '4466' } }, undefined).values.follow).to.equal(follow);
   });
 
   for (const [host, expected] of [

@@ -199,6 +199,30 @@ describe('Node', () => {
       expect(machine.disk.openFiles).to.deep.equal([]);
     });
 
+    it('ends when a read fails: another node has the data', async () => {
+      const cluster = new MemoryCluster();
+      const machine = cluster.machine('primary');
+      let isBroken = false;
+      machine.stores.wrap = (store) =>
+        new Proxy(store, {
+          get: (target, name) => {
+            if (name === 'get' && isBroken) {
+              return () => {
+                throw new ShiplogError('store-failed', 'database disk image is malformed');
+              };
+            }
+            const value = Reflect.get(target, name, target) as unknown;
+            return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;
+          },
+        });
+      const node = await machine.start();
+      isBroken = true;
+      expect(() => node.read('key')).to.throw('malformed');
+      expect(await cluster.clock.until(node.failed)).to.include({ code: 'store-failed' });
+      expect(node.health().ok).to.equal(false);
+      await machine.stop();
+    });
+
     it('does not start, says why, and leaves nothing open', async () => {
       const cluster = new MemoryCluster();
       const machine = cluster.machine('primary');

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { LogPoint } from '../../lib/base/epoch-history.ts';
+import { DiskFullError } from '../../lib/env/disk.ts';
 import { SILENT_LOGGER } from '../../lib/observe/logger.ts';
 import { Checkpointer } from '../../lib/store/checkpointer.ts';
 import type { Store } from '../../lib/store/store.ts';
@@ -47,6 +48,24 @@ describe('Checkpointer', () => {
     expect(points).to.deep.equal([100]);
     await apply(150);
     expect(points).to.deep.equal([100]);
+  });
+
+  it('tries again when the disk was full, and fails for nothing else', async () => {
+    let isFull = true;
+    const { clock, points, failures, apply } = checkpointerUnderTest(async () => {
+      if (isFull) throw new DiskFullError('no space');
+      return { lsn: 100, chain: 100 };
+    });
+    await apply(100);
+    expect(points).to.deep.equal([]);
+    isFull = false;
+    await clock.advance(1_000);
+    expect(points).to.deep.equal([100]);
+    expect(failures).to.deep.equal([]);
+
+    const broken = checkpointerUnderTest(() => Promise.reject(new Error('disk I/O error')));
+    await broken.apply(100);
+    expect(broken.failures).to.have.length(1);
   });
 
   it('begins after the interval where something was applied, and not where nothing was', async () => {

@@ -117,10 +117,18 @@ export class NodeProcess {
     await this.#exited;
   }
 
-  /** The same for a process that may have ended by itself, since its disk is gone. */
-  async killIfRunning(): Promise<void> {
-    this.#child.kill('SIGKILL');
-    await this.#exited;
+  /**
+   * Stops the thread that answers, in the middle of whatever it does. Resolves when nothing more can leave
+   * the process; what other threads have asked of the kernel goes on. To be followed by `kill`.
+   */
+  async freeze(): Promise<void> {
+    this.#child.kill('SIGSTOP');
+    const deadlineMs = performance.now() + STOP_TIMEOUT_MS;
+    while (this.#mainThreadState !== 'T') {
+      if (!this.isRunning) throw new Error(this.#withLog(`exited with ${this.#exitShown} before it was frozen`));
+      if (performance.now() > deadlineMs) throw new Error(this.#withLog(`is not frozen after ${STOP_TIMEOUT_MS} ms, but in state ${this.#mainThreadState}`));
+      await sleep(0);
+    }
   }
 
   /** A clean stop. @throws Error when it takes too long or ends with another code than 0. */
@@ -131,6 +139,15 @@ export class NodeProcess {
     timeout.abort();
     if (result === 'timeout') throw new Error(this.#withLog(`did not stop within ${STOP_TIMEOUT_MS} ms`));
     if (this.#child.exitCode !== 0) throw new Error(this.#withLog(`stopped with ${this.#exitShown}, expected exit code 0`));
+  }
+
+  /** One letter, as in `man 5 proc`. It stands behind the name of the program, which may hold anything. */
+  get #mainThreadState(): string | undefined {
+    try {
+      return /\) (\w)/.exec(readFileSync(`/proc/${this.pid}/task/${this.pid}/stat`, 'utf8'))?.[1];
+    } catch {
+      return undefined;
+    }
   }
 
   get #exitShown(): string {

@@ -25,11 +25,16 @@ export const powerCut: Row = {
       strike: async ({ primary, replica }, round) => {
         victims = VICTIMS_IN_TURN[(round - 1) % VICTIMS_IN_TURN.length]!;
         cuts[victims] += 1;
-        const isHit = { primary: victims !== 'replica', replica: victims !== 'primary' };
-        await PowerDisk.cut([...(isHit.primary ? [primaryDisk] : []), ...(isHit.replica ? [replicaDisk] : [])]);
-        // The machine would be off. A process that is not may stop by itself: its disk answers EIO.
-        await Promise.all([...(isHit.primary ? [primary.killIfRunning()] : []), ...(isHit.replica ? [replica.killIfRunning()] : [])]);
-        return isHit.primary ? 'primary' : 'replica';
+        const hit = [
+          ...(victims === 'replica' ? [] : [{ node: primary, disk: primaryDisk }]),
+          ...(victims === 'primary' ? [] : [{ node: replica, disk: replicaDisk }]),
+        ];
+        // Without power, nobody answers. A process that went on could: a sync that runs at the moment of the
+        // ioctl may return 0, although what it synced is forgotten.
+        await Promise.all(hit.map(({ node }) => node.freeze()));
+        await PowerDisk.cut(hit.map(({ disk }) => disk));
+        await Promise.all(hit.map(({ node }) => node.kill()));
+        return victims === 'replica' ? 'replica' : 'primary';
       },
       repair: async (cluster: TortureCluster) => {
         const starts: Promise<void>[] = [];
