@@ -39,7 +39,8 @@ export function openWal(disk: Disk, options: TestWalOptions = {}): Promise<Wal> 
     base: options.base ?? ZERO,
     applied: options.applied ?? { ...ZERO, history: EpochHistory.EMPTY },
     segmentBytes: options.segmentBytes ?? 2048,
-    ...(options.tailBytesMax === undefined ? {} : { tailBytesMax: options.tailBytesMax }),
+    // Thousands of logs are opened here: the 8 MiB that one has in production would be all that they do.
+    tailBytesMax: options.tailBytesMax ?? 256 * 1024,
   });
 }
 
