@@ -197,11 +197,13 @@ export class LogSender {
     let salt: Buffer | undefined;
     let sentMembers = members.all;
     let heartbeatDueMs = 0;
+    let isBetweenFrames = true;
     try {
       yield this.#hello(stream);
       while (!gone.aborted) {
         const chunk = await cursor.next();
         if (chunk !== undefined) {
+          isBetweenFrames = chunk.endsFrame;
           if (salt === undefined || !salt.equals(chunk.salt)) {
             salt = chunk.salt;
             yield encodeControl({ kind: 'salt', salt: salt.toString('hex') });
@@ -209,7 +211,7 @@ export class LogSender {
           this.#noteSent(stream, chunk.throughLsn);
           metrics.streamBytesSent.increment(chunk.bytes.length);
           yield chunk.bytes;
-          if (!chunk.endsFrame) continue;
+          if (!isBetweenFrames) continue;
         }
         if (members.all !== sentMembers) {
           sentMembers = members.all;
@@ -221,7 +223,8 @@ export class LogSender {
         }
         if (chunk === undefined) await this.#more(cursor.point.lsn, heartbeatDueMs - clock.monotonicMs(), gone);
       }
-      if (stream.ending.signal.aborted) yield encodeControl({ kind: 'end', reason: messageOf(stream.ending.signal.reason) });
+      // Within a frame the end of the connection has to say it.
+      if (stream.ending.signal.aborted && isBetweenFrames) yield encodeControl({ kind: 'end', reason: messageOf(stream.ending.signal.reason) });
     } catch (error) {
       logger.warn('a stream ended', { nodeId: stream.nodeId, reason: messageOf(error) });
       throw error;

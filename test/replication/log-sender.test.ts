@@ -128,6 +128,23 @@ describe('LogSender', () => {
     });
   }
 
+  it('says nothing in the middle of a frame, not even that it ends', async () => {
+    const { test, clock, sender, serve } = await senderUnderTest();
+    // Three chunks, the last one smaller than an end frame: its bytes would be taken for the value's.
+    await clock.until(test.put('large', 'x'.repeat(2 * LIMITS.streamChunkBytes - 60)));
+    const chunks = (await serve('after=1')).body[Symbol.asyncIterator]();
+    const sent: Buffer[] = [];
+    for (;;) {
+      const { done, value } = await clock.until(chunks.next());
+      if (done === true) break;
+      sent.push(Buffer.from(value));
+      // Hello, salt, and the first part of the frame are out.
+      if (sent.length === 4) sender.close('the node is stopping');
+    }
+    expect(sent.length).to.equal(4);
+    expect(sent.at(-1)!.includes('the node is stopping')).to.equal(false);
+  });
+
   it('keeps nothing of a HEAD, of a peer that left before it read, or of one that left later', async () => {
     const { test, clock, disk, serve, sender } = await senderUnderTest();
     for (let index = 0; index < 20; index += 1) await clock.until(test.put(`k${index}`, 'v'));
