@@ -3,7 +3,6 @@
  * moves operations from memory to the store in transactions that are larger than the write groups,
  * which costs a fraction; an entry leaves memory only when the store's own reads show it.
  */
-import type { EpochHistory } from '../base/epoch-history.ts';
 import { ShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Batch } from '../base/operation.ts';
@@ -64,10 +63,6 @@ export class VisibleTable {
 
   get unappliedBytes(): number {
     return this.#unappliedBytes;
-  }
-
-  get appliedHistory(): EpochHistory {
-    return this.#options.store.applied.history;
   }
 
   get(key: string): StoredRow | undefined {

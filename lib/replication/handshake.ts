@@ -2,7 +2,7 @@
  * May this follower continue from where it is? Pure: two positions and two histories in, a verdict
  * out. The order of refusals is part of the protocol: another cluster, another history, too old.
  */
-import { type EpochHistory, type LogPoint, forkPoint } from '../base/epoch-history.ts';
+import type { EpochHistory, LogPoint } from '../base/epoch-history.ts';
 
 export interface FollowerClaim {
   readonly afterLsn: number;
@@ -45,9 +45,4 @@ export function planHandshake(claim: FollowerClaim, log: UpstreamLog): Handshake
   }
   if (claim.afterLsn < log.startLsn) return { verdict: 'position-gone' };
   return { verdict: 'stream', afterLsn: claim.afterLsn, chain: claim.chain };
-}
-
-/** The last LSN that a refused follower shares with the one who refused it. */
-export function forkWith(own: { history: EpochHistory; endLsn: number }, other: { history: EpochHistory; endLsn: number }): number {
-  return forkPoint(own.history, own.endLsn, other.history, other.endLsn);
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { EpochHistory } from '../../lib/base/epoch-history.ts';
-import { type FollowerClaim, type HandshakePlan, forkWith, planHandshake } from '../../lib/replication/handshake.ts';
+import { EpochHistory, forkPoint } from '../../lib/base/epoch-history.ts';
+import { type FollowerClaim, type HandshakePlan, planHandshake } from '../../lib/replication/handshake.ts';
 
 const A = { number: 1, id: 'a'.repeat(32) };
 const B = { number: 2, id: 'b'.repeat(32) };
@@ -36,6 +36,6 @@ describe('planHandshake', () => {
   it('leaves the fork to the follower, which finds it from both histories', () => {
     const own = { history: EpochHistory.EMPTY.opened(A, { lsn: 0, chain: 0 }), endLsn: 14 };
     expect(planHandshake({ ...claim, afterLsn: 14, epochId: A.id }, log)).to.deep.equal({ verdict: 'history-diverged', forkLsn: 10 });
-    expect(forkWith(own, { history, endLsn: 20 })).to.equal(10);
+    expect(forkPoint(own.history, own.endLsn, history, 20)).to.equal(10);
   });
 });
