@@ -38,6 +38,8 @@ export const ERROR_KINDS = {
   'unsupported-media-type': { status: 415, title: 'This content type is not supported', retryable: false },
   'range-not-satisfiable': { status: 416, title: 'The range lies outside the file', retryable: false },
   'expectation-failed': { status: 417, title: 'Only Expect: 100-continue is understood', retryable: false },
+  'promotion-refused': { status: 409, title: 'The promotion was refused', retryable: false },
+  'promotion-under-way': { status: 409, title: 'Another change of the primary is under way', retryable: true },
   'other-cluster': { status: 421, title: 'This node belongs to another cluster', retryable: false },
   'head-too-large': { status: 431, title: 'The request head is too large', retryable: false },
   // state

@@ -39,6 +39,8 @@ export const LIMITS = {
   retentionMsMax: 24 * 3_600_000,
   heartbeatIntervalMs: 1_000,
   peerSilentMs: 10_000,
+  /** Without a new heartbeat for so long, a replica may promise itself to a promotion. */
+  primarySilentMs: 3_000,
   forwardTimeoutMs: 5_000,
   headersTimeoutMs: 5_000,
   /** Longer than load balancers keep theirs, so that they never reuse a connection we just closed. */

@@ -9,10 +9,11 @@ export const EXIT_CODES = {
   ok: { code: 0, meaning: 'done' },
   failed: { code: 1, meaning: 'failed; the message says why' },
   usage: { code: 2, meaning: 'the command line is wrong' },
-  notFound: { code: 3, meaning: 'there is no such key' },
+  notFound: { code: 3, meaning: 'there is no such key, or no such node' },
   unreachable: { code: 4, meaning: 'the node did not answer' },
   notEqual: { code: 5, meaning: 'verification found a difference or damage' },
-  outcomeUnknown: { code: 6, meaning: 'it is not known whether the write was carried out' },
+  outcomeUnknown: { code: 6, meaning: 'it is not known whether it was carried out: a write, a promotion' },
+  promotionRefused: { code: 7, meaning: 'the promotion was refused; the message names what would go on' },
   logDamaged: { code: 66, meaning: 'the log is damaged' },
   logPoisoned: { code: 67, meaning: 'a write to disk failed' },
   dataDirectoryInUse: { code: 68, meaning: 'another process uses the data directory' },
@@ -34,6 +35,7 @@ export function exitCodeOf(error: unknown): number {
 const REASON_OF_ERROR: Partial<Record<ErrorCode, ExitReason>> = {
   'not-found': 'notFound',
   'outcome-unknown': 'outcomeUnknown',
+  'promotion-refused': 'promotionRefused',
   'log-damaged': 'logDamaged',
   'log-poisoned': 'logPoisoned',
   'data-directory-in-use': 'dataDirectoryInUse',
@@ -47,6 +49,7 @@ const REASON_OF_ERROR: Partial<Record<ErrorCode, ExitReason>> = {
   'overloaded': 'retryLater',
   'stopping': 'retryLater',
   'timeout': 'retryLater',
+  'promotion-under-way': 'retryLater',
   'bad-config': 'badConfig',
 };
 

@@ -68,6 +68,7 @@ export async function startServedNode({ config, name, version, environment, logg
   };
   try {
     await listener.listen();
+    await node.takeUpRole();
   } catch (error) {
     node.beginStop();
     await stopNode();

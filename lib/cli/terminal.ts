@@ -8,9 +8,10 @@ import Table from 'cli-table3';
 import pc from 'picocolors';
 import type { Clock } from '../env/clock.ts';
 import { printable } from '../observe/printable.ts';
+import { StepBar } from './step-bar.ts';
 
 export interface TerminalOptions {
-  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stdout: Writable & { readonly isTTY?: boolean; readonly rows?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean };
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
@@ -24,6 +25,10 @@ const BAR_AFTER_MS = 1_000;
 export class Terminal {
   /** True where a person reads the results. */
   readonly isInteractive: boolean;
+  /** True where results can be painted over. */
+  readonly canRepaint: boolean;
+  /** Resolves when nobody takes results any more: `shiplog status --watch | head`. */
+  readonly outputClosed: Promise<void>;
   /** For what goes to standard error. */
   readonly colors: Colors;
   readonly #resultColors: Colors;
@@ -33,6 +38,8 @@ export class Terminal {
     const wantsColors = (options.environment['NO_COLOR'] ?? '') === '' && options.environment['TERM'] !== 'dumb';
     this.#options = options;
     this.isInteractive = options.stdout.isTTY === true;
+    this.canRepaint = this.isInteractive && options.environment['TERM'] !== 'dumb';
+    this.outputClosed = new Promise((resolve) => options.stdout.once('error', () => resolve()));
     this.colors = pc.createColors(wantsColors && options.stderr.isTTY === true);
     this.#resultColors = pc.createColors(wantsColors && this.isInteractive);
   }
@@ -49,18 +56,24 @@ export class Terminal {
 
   /** A result for both: a table on a terminal, else a line with tabs for the heading and for each row. */
   table(heading: readonly string[], rows: readonly (readonly string[])[]): void {
+    this.write(this.tableText(heading, rows));
+  }
+
+  tableText(heading: readonly string[], rows: readonly (readonly string[])[]): string {
     const plainRows = rows.map((row) => row.map(printable));
-    if (!this.isInteractive) {
-      this.write([heading, ...plainRows].map((row) => `${row.join('\t')}\n`).join(''));
-      return;
-    }
+    if (!this.isInteractive) return [heading, ...plainRows].map((row) => `${row.join('\t')}\n`).join('');
     const table = new Table({
       head: heading.map((title) => this.#resultColors.bold(title)),
       // Its own colours don't know about NO_COLOR.
       style: { head: [], border: [], compact: true },
     });
     table.push(...plainRows.map((row) => [...row]));
-    this.write(`${table.toString()}\n`);
+    return `${table.toString()}\n`;
+  }
+
+  /** Begins a picture that is painted over and over, until it ends. */
+  screen(): Screen {
+    return new Screen(this.#options.stdout);
   }
 
   success(text: string): void {
@@ -79,6 +92,11 @@ export class Terminal {
   /** About the results, for people. */
   note(text: string): void {
     this.#options.stderr.write(`${text}\n`);
+  }
+
+  /** A bar for work in steps that have names; lines where nobody looks. */
+  steps(label: string): StepBar {
+    return new StepBar(label, this.#options.stderr);
   }
 
   /** A bar for work that is counted in bytes; nothing where nobody looks, or where it is over soon. */
@@ -117,6 +135,39 @@ export class ProgressBar {
 
   stop(): void {
     this.#bar?.stop();
+  }
+}
+
+const CLEAR_SCREEN = '\u001b[2J';
+const HOME = '\u001b[H';
+const CLEAR_LINE_END = '\u001b[K';
+const CLEAR_BELOW = '\u001b[J';
+const HIDE_CURSOR = '\u001b[?25l';
+const SHOW_CURSOR = '\u001b[?25h';
+const ROWS_DEFAULT = 24;
+
+/** A picture that is painted over in place, without flicker: nothing is cleared before its line is written. */
+export class Screen {
+  readonly #stream: TerminalOptions['stdout'];
+  #hasPainted = false;
+
+  constructor(stream: TerminalOptions['stdout']) {
+    this.#stream = stream;
+  }
+
+  paint(text: string): void {
+    const lines = text.trimEnd().split('\n');
+    // One row is for the cursor; a picture that scrolls could not be painted over.
+    const rowsMax = Math.max(2, (this.#stream.rows ?? ROWS_DEFAULT) - 1);
+    const shown = lines.length <= rowsMax ? lines : [...lines.slice(0, rowsMax - 1), `… and ${lines.length - rowsMax + 1} more lines`];
+    const start = this.#hasPainted ? HOME : HIDE_CURSOR + CLEAR_SCREEN + HOME;
+    this.#hasPainted = true;
+    this.#stream.write(`${start}${shown.map((line) => `${line}${CLEAR_LINE_END}\n`).join('')}${CLEAR_BELOW}`);
+  }
+
+  /** Leaves the last picture where it is. */
+  end(): void {
+    if (this.#hasPainted) this.#stream.write(SHOW_CURSOR);
   }
 }
 

@@ -2,9 +2,11 @@
 import { ShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { errorFromProblem } from '../base/problem.ts';
-import type { Clock } from '../env/clock.ts';
+import type { Clock, Timer } from '../env/clock.ts';
 import { type Transport, TransportError, type TransportRequest, type TransportResponse, readBody } from '../env/transport.ts';
-import type { StatusDocument } from './status-document.ts';
+import { jsonLines } from './json-lines.ts';
+import { type PromoteEvent, type PromoteRequest, readPromoteEvent } from './promotion-document.ts';
+import { type StatusDocument, readStatus } from './status-document.ts';
 
 export interface ShiplogClientOptions {
   readonly transport: Transport;
@@ -35,6 +37,10 @@ export interface DigestDocument {
 const TIMEOUT_MS = 15_000;
 /** A digest reads the whole table. */
 const DIGEST_TIMEOUT_MS = 30 * 60_000;
+/** Longer than any step of a promotion may take that says nothing meanwhile. */
+const PROMOTION_SILENCE_MS = 60_000;
+/** Setting operations aside reads all of them and syncs a file. */
+const REJOIN_TIMEOUT_MS = 5 * 60_000;
 const DOCUMENT_BYTES_MAX = 16 * 1024 * 1024;
 
 export class ShiplogClient {
@@ -87,7 +93,7 @@ export class ShiplogClient {
   }
 
   async status(): Promise<StatusDocument> {
-    return this.#json<StatusDocument>('/status', this.#timeoutMs);
+    return readStatus(await this.#json<StatusDocument>('/status', this.#timeoutMs));
   }
 
   /** True where the node has recovered and answers reads. @throws TransportError where there is no answer. */
@@ -104,6 +110,87 @@ export class ShiplogClient {
    */
   async digest(atLsn: number): Promise<DigestDocument> {
     return this.#json<DigestDocument>(`/peer/digest?at=${atLsn}`, DIGEST_TIMEOUT_MS);
+  }
+
+  /**
+   * Makes the node the primary, and says what happens as it happens; the last event is `promoted` or
+   * `refused`, of a dry run `plan`. Leaving early, or the signal, does not stop the node.
+   * @throws ShiplogError as the node refused; `outcome-unknown` where the end was not heard. After a dry
+   * run, which changes nothing, `peer-protocol` or TransportError instead.
+   */
+  async *promote({ force, acceptLoss, isDryRun }: PromoteRequest, signal?: AbortSignal): AsyncGenerator<PromoteEvent, void> {
+    let isTaken = false;
+    try {
+      const documents = await this.#documents('/promote', { force, acceptLoss, dryRun: isDryRun }, signal);
+      isTaken = true;
+      for await (const document of documents) {
+        const event = readPromoteEvent(document);
+        if (event === undefined) continue;
+        yield event;
+        if (event.type === 'promoted' || event.type === 'refused' || (isDryRun && event.type === 'plan')) return;
+      }
+      throw new ShiplogError('peer-protocol', 'the answer ended too early');
+    } catch (error) {
+      const mayHaveBegun = isTaken || (error instanceof TransportError && error.mayHaveArrived);
+      if (isDryRun || !mayHaveBegun) throw error;
+      throw new ShiplogError(
+        'outcome-unknown',
+        `${this.url} did not say how the promotion ended (${messageOf(error)}): it may be done or still under way; run it again, that finishes the job, and look at \`shiplog status\``,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Takes a node, by id or name, from the members of the cluster. Only the primary does. @throws as `set`. */
+  async forget(nodeIdOrName: string): Promise<void> {
+    await this.#order(`/forget?node=${encodeURIComponent(nodeIdOrName)}`, this.#timeoutMs);
+  }
+
+  /** Has a node that diverged set its own operations aside and follow. @throws as `set`. */
+  async rejoin(): Promise<void> {
+    await this.#order('/rejoin', REJOIN_TIMEOUT_MS);
+  }
+
+  async #order(target: string, timeoutMs: number): Promise<void> {
+    const read = async (response: TransportResponse): Promise<void> => {
+      if (response.status !== 200) throw await problemOf(response);
+      await readBody(response.body, DOCUMENT_BYTES_MAX);
+    };
+    await this.#write({ method: 'POST', target, headers: {} }, read, { timeoutMs, hint: 'it may have been carried out; `shiplog status` shows' });
+  }
+
+  /** Resolves once the request is taken, with an answer that grows; broken off where nothing comes for too long. */
+  async #documents(target: string, body: object, signal: AbortSignal | undefined): Promise<AsyncIterable<unknown>> {
+    const abort = new AbortController();
+    const giveUp = (): void => abort.abort(new Error(`nothing was heard for ${PROMOTION_SILENCE_MS} ms`));
+    const listen = (): Timer => this.#clock.setTimer(PROMOTION_SILENCE_MS, giveUp);
+    const leave = (): void => abort.abort(signal!.reason);
+    if (signal?.aborted === true) leave();
+    signal?.addEventListener('abort', leave, { once: true });
+    let timer = listen();
+    const end = (): void => {
+      timer.cancel();
+      signal?.removeEventListener('abort', leave);
+    };
+    try {
+      const headers = { 'content-type': 'application/json', 'accept': 'application/x-ndjson' };
+      const response = await this.#transport.request(this.url, { method: 'POST', target, headers, body: Buffer.from(JSON.stringify(body)), signal: abort.signal });
+      if (response.status !== 200) throw await problemOf(response);
+      return (async function* () {
+        try {
+          for await (const document of jsonLines(response.body)) {
+            timer.cancel();
+            timer = listen();
+            yield document;
+          }
+        } finally {
+          end();
+        }
+      })();
+    } catch (error) {
+      end();
+      throw error;
+    }
   }
 
   async #json<Document>(target: string, timeoutMs: number): Promise<Document> {
@@ -124,14 +211,18 @@ export class ShiplogClient {
   }
 
   /** A write whose answer is missing may have happened, and must not be called a failure. */
-  async #write<Answer>(request: TransportRequest, read: (response: TransportResponse) => Promise<Answer>): Promise<Answer> {
+  async #write<Answer>(
+    request: TransportRequest,
+    read: (response: TransportResponse) => Promise<Answer>,
+    { timeoutMs = this.#timeoutMs, hint = 'the write may have been carried out; read the key to find out' }: { readonly timeoutMs?: number; readonly hint?: string } = {},
+  ): Promise<Answer> {
     try {
-      return await this.#exchange(request, read);
+      return await this.#exchange(request, read, timeoutMs);
     } catch (error) {
       if (!(error instanceof TransportError) || !error.mayHaveArrived) throw error;
       throw new ShiplogError(
         'outcome-unknown',
-        `${this.url} did not answer (${messageOf(error)}): the write may have been carried out; read the key to find out`,
+        `${this.url} did not answer (${messageOf(error)}): ${hint}`,
         { cause: error },
       );
     }

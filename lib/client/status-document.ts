@@ -8,6 +8,7 @@ export interface StatusDocument {
   readonly url: string;
   readonly dataDirectory: string;
   readonly clusterId: string | null;
+  readonly epoch: { readonly number: number; readonly id: string } | null;
   readonly positions: {
     readonly durable: string;
     readonly visible: string;
@@ -22,11 +23,21 @@ export interface StatusDocument {
     readonly lastError: string | null;
   } | null;
   readonly members: readonly { readonly nodeId: string; readonly name: string; readonly url: string }[];
-  readonly followers: readonly { readonly name: string; readonly connected: boolean }[];
+  readonly followers: readonly { readonly nodeId: string; readonly name: string; readonly connected: boolean; readonly lagOperations: number }[];
   readonly tasks: readonly {
     readonly name: string;
     readonly doneBytes: number;
     readonly totalBytes: number | null;
     readonly etaS: number | null;
   }[];
+  readonly promise: { readonly epoch: { readonly number: number; readonly id: string }; readonly targetUrl: string } | null;
+  readonly fence: { readonly kind: string; readonly reason: string } | null;
+  /** Names of salvage files. */
+  readonly salvage: readonly string[];
+}
+
+/** What a node of 0.1 does not say, it does not have. */
+export function readStatus(document: StatusDocument): StatusDocument {
+  const said: Partial<StatusDocument> = document;
+  return { ...document, epoch: said.epoch ?? null, promise: said.promise ?? null, fence: said.fence ?? null, salvage: said.salvage ?? [] };
 }

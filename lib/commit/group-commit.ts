@@ -198,6 +198,11 @@ export class GroupCommit {
   /** Takes no more, and resolves when all that was taken is answered. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    await this.idle();
+  }
+
+  /** Resolves when all that was taken is answered. */
+  async idle(): Promise<void> {
     if (!this.#isRunning) return;
     await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }

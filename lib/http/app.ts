@@ -24,8 +24,9 @@ import { unrouted } from './middleware/unrouted.ts';
 import { OpenStreams } from './open-streams.ts';
 import { addDataRoutes } from './routes/data.ts';
 import { addNodeRoutes } from './routes/nodes.ts';
+import { addOperationRoutes } from './routes/operations.ts';
 import { addStatusRoutes } from './routes/status.ts';
-import { transportRoute } from './transport-adapter.ts';
+import { type NodeRoute, transportRoute } from './transport-adapter.ts';
 import { WriteGuard } from './write-guard.ts';
 
 export interface AppOptions {
@@ -63,7 +64,9 @@ export function createApp(options: AppOptions): Koa<HttpState> {
     bodyIdleMs: options.bodyIdleMs ?? LIMITS.bodyIdleMs,
   });
   addStatusRoutes(router, node);
-  addNodeRoutes(router, node, (handler: TransportHandler) => transportRoute(handler, { streams, lingering, logger }));
+  const adapt = (handler: TransportHandler): NodeRoute => transportRoute(handler, { streams, lingering, logger });
+  addNodeRoutes(router, node, adapt);
+  addOperationRoutes(router, node, adapt);
 
   const app = new Koa<HttpState>();
   app.use(answers({ node, logger, lingering }));

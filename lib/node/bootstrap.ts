@@ -6,7 +6,7 @@
  *
  * What was there before stays until the new generation is complete and CURRENT names it.
  */
-import { EpochHistory } from '../base/epoch-history.ts';
+import { EpochHistory, type LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
 import { sleep } from '../env/clock.ts';
 import type { FrameSource } from '../wal/wal.ts';
@@ -23,7 +23,19 @@ export interface BootstrapOptions {
   readonly directory: DataDirectory;
   readonly upstreamUrl: string;
   /** What this node holds now, if anything: it is replaced only by a history that contains it. */
-  readonly own: { readonly clusterId: string; readonly history: EpochHistory; readonly endLsn: number } | undefined;
+  readonly own: OwnData | undefined;
+}
+
+/** What a node holds while its engine is closed for a bootstrap. */
+export interface OwnData {
+  readonly clusterId: string;
+  readonly history: EpochHistory;
+  readonly end: LogPoint;
+  /**
+   * Operations after this LSN are in a salvage file: the new history need not contain them, and the
+   * generation is kept. Null where it has to contain everything.
+   */
+  readonly salvagedAfterLsn: number | null;
 }
 
 const RETRY_MS = 1_000;
@@ -96,7 +108,7 @@ export class Bootstrap {
       this.#refuseForeign(applied);
       await this.#stored?.end();
       this.#stored = undefined;
-      return { generation, clusterId: applied.clusterId, base: { lsn: applied.lsn, chain: applied.chain }, history: applied.history };
+      return { generation, clusterId: applied.clusterId, base: { lsn: applied.lsn, chain: applied.chain }, history: applied.history, kept: this.#kept() };
     } catch (error) {
       await this.#stored?.end();
       this.#stored = undefined;
@@ -111,12 +123,20 @@ export class Bootstrap {
     if (own.clusterId !== snapshot.clusterId) {
       throw new ShiplogError('other-cluster', `${upstreamUrl} belongs to cluster ${snapshot.clusterId}, this node's data to ${own.clusterId}`);
     }
-    const epoch = own.history.epochAt(own.endLsn);
+    const endLsn = own.salvagedAfterLsn ?? own.end.lsn;
+    const epoch = own.history.epochAt(endLsn);
     const theirs = epoch === undefined ? undefined : snapshot.history.find(epoch.id);
-    const isContained = own.endLsn <= snapshot.lsn && (epoch === undefined || (theirs !== undefined && own.endLsn <= (theirs.lastLsn ?? snapshot.lsn)));
+    const isContained = endLsn <= snapshot.lsn && (epoch === undefined || (theirs !== undefined && endLsn <= (theirs.lastLsn ?? snapshot.lsn)));
     if (!isContained) {
-      throw new ShiplogError('history-diverged', `this node holds operations up to LSN ${own.endLsn} that the snapshot of ${upstreamUrl} at LSN ${snapshot.lsn} does not contain`);
+      throw new ShiplogError('history-diverged', `this node holds operations up to LSN ${endLsn} that the snapshot of ${upstreamUrl} at LSN ${snapshot.lsn} does not contain`);
     }
+  }
+
+  #kept(): readonly string[] {
+    const { directory, own } = this.#options;
+    const current = directory.current;
+    if (current === undefined) return [];
+    return own === undefined || own.salvagedAfterLsn === null ? current.kept : [...current.kept, current.generation.name];
   }
 
   async stop(): Promise<void> {

@@ -31,6 +31,17 @@ export interface Identity {
   readonly role: NodeRole | null;
   /** A replica's upstream as it last was. */
   readonly upstreamUrl: string | null;
+  /** What the configuration said of `follow` when the upstream was chosen: a later change counts, an old file does not. */
+  readonly configuredFollow: string | null;
+  /** Id of the last epoch in which this node was the primary: operations of it are its own to set aside. */
+  readonly reignEpochId: string | null;
+  /** Why this node must not take part as it was, also after a restart. */
+  readonly fence: Fence | null;
+}
+
+export interface Fence {
+  readonly kind: 'superseded' | 'conflict' | 'lost-data' | 'diverged';
+  readonly reason: string;
 }
 
 export interface Generation {
@@ -46,6 +57,8 @@ export interface Current {
   /** Where the generation's log began: the position of its first database. */
   readonly base: LogPoint;
   readonly history: EpochHistory;
+  /** Names of generations that a rejoin left beside the salvage file, until somebody removes them. */
+  readonly kept: readonly string[];
 }
 
 export class DataDirectory {
@@ -55,6 +68,7 @@ export class DataDirectory {
   readonly #lock: DiskLock;
   #identity: Identity;
   #current: Current | undefined;
+  #saving: Promise<void> = Promise.resolve();
 
   private constructor(disk: Disk, logger: Logger, path: string, lock: DiskLock, identity: Identity, current: Current | undefined) {
     this.#disk = disk;
@@ -80,12 +94,12 @@ export class DataDirectory {
     const lock = await disk.lock(`${path}/lock`);
     try {
       const stored = parseIdentity(path, await readDurableJson(disk, path, NODE_FILE));
-      const identity = stored ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null };
+      const identity = stored ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null, configuredFollow: null, reignEpochId: null, fence: null };
       const current = parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
       await refuseLostFile(disk, path, identity.role, current);
       const directory = new DataDirectory(disk, options.logger, path, lock, identity, current);
       // Also shows that the directory can be written, before anything depends on it.
-      if (identity.role !== null) await directory.setRole(identity.role, identity.upstreamUrl);
+      if (identity.role !== null) await directory.setIdentity({});
       return directory;
     } catch (error) {
       await lock.release();
@@ -105,16 +119,21 @@ export class DataDirectory {
     return `${this.path}/snapshots`;
   }
 
-  /** Makes a role durable. From here on it wins over the configuration. */
-  async setRole(role: NodeRole, upstreamUrl: string | null): Promise<void> {
-    this.#identity = { ...this.#identity, role, upstreamUrl };
-    await writeDurableJson(this.#disk, this.path, NODE_FILE, { format: FORMAT, ...this.#identity });
+  /** Makes a change of role durable. From here on it wins over the configuration. */
+  async setIdentity(change: Partial<Omit<Identity, 'nodeId'>>): Promise<void> {
+    this.#identity = { ...this.#identity, ...change };
+    // One after another: a fence doesn't wait for the change of role that it comes across.
+    const saving = this.#saving.then(() => writeDurableJson(this.#disk, this.path, NODE_FILE, { format: FORMAT, ...this.#identity }));
+    this.#saving = saving.catch(() => {});
+    await saving;
   }
 
   /** An empty generation with a name that was never used. What an interrupted attempt left is removed. */
   async newGeneration(): Promise<Generation> {
     await this.#removeOtherGenerations();
-    const last = this.#current === undefined ? 0 : Number(this.#current.generation.name.slice('gen-'.length));
+    // Those that are kept hold their names too, also where CURRENT has moved on.
+    const names = [...(await this.#generationNames()), ...(this.#current === undefined ? [] : [this.#current.generation.name])];
+    const last = Math.max(0, ...names.map((name) => Number(name.slice('gen-'.length))));
     const generation = generationNamed(this.path, `gen-${String(last + 1).padStart(6, '0')}`);
     await this.#disk.makeDirectory(generation.walDirectory);
     await this.#disk.syncDirectory(generation.directory);
@@ -134,18 +153,23 @@ export class DataDirectory {
       chain: current.base.chain,
       firstSegment: current.base.lsn + 1,
       history: current.history.toJSON(),
+      kept: current.kept,
     });
     this.#current = current;
     await this.#removeOtherGenerations();
   }
 
   async #removeOtherGenerations(): Promise<void> {
-    for (const name of await this.#disk.list(this.path)) {
-      if (!/^gen-\d{6}$/.test(name) || name === this.#current?.generation.name) continue;
+    for (const name of await this.#generationNames()) {
+      if (name === this.#current?.generation.name || this.#current?.kept.includes(name) === true) continue;
       this.#logger.info('removing a generation that is not current', { path: `${this.path}/${name}` });
       await this.#disk.remove(`${this.path}/${name}`);
     }
     await this.#disk.syncDirectory(this.path);
+  }
+
+  async #generationNames(): Promise<string[]> {
+    return (await this.#disk.list(this.path)).filter((name) => /^gen-\d{6}$/.test(name));
   }
 
   async close(): Promise<void> {
@@ -172,7 +196,7 @@ export async function readCurrent(disk: Disk, path: string): Promise<Current | u
 }
 
 /** What a data directory may hold; also what mkfs makes, and dot files. */
-const OWN_NAME = /^(\..*|lost\+found|lock|snapshots|gen-\d{6}|(node\.json|CURRENT|members\.json)(\.tmp)?)$/;
+const OWN_NAME = /^(\..*|lost\+found|lock|snapshots|salvage|gen-\d{6}|(node\.json|CURRENT|members\.json|promises\.json)(\.tmp)?)$/;
 
 /** A slip in a path must not turn somebody's directory into a data directory. */
 async function refuseForeignContent(disk: Disk, path: string): Promise<void> {
@@ -201,22 +225,26 @@ async function refuseLostFile(disk: Disk, path: string, role: NodeRole | null, c
 
 function parseIdentity(path: string, stored: unknown): Identity | undefined {
   if (stored === undefined) return undefined;
-  const { format, nodeId, role, upstreamUrl } = stored as Record<string, unknown>;
+  const { format, nodeId, role, upstreamUrl, configuredFollow, reignEpochId, fence } = stored as Record<string, unknown>;
   if (format !== FORMAT) throw unknownFormat(`${path}/${NODE_FILE}`, format);
   if (typeof nodeId !== 'string' || (role !== 'primary' && role !== 'replica' && role !== null)) {
     throw new ShiplogError('data-directory-invalid', `${path}/${NODE_FILE} lacks a node id or has an unknown role`);
   }
-  return { nodeId, role, upstreamUrl: typeof upstreamUrl === 'string' ? upstreamUrl : null };
+  return { nodeId, role, upstreamUrl: textOrNull(upstreamUrl), configuredFollow: textOrNull(configuredFollow), reignEpochId: textOrNull(reignEpochId), fence: (fence ?? null) as Fence | null };
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
 }
 
 function parseCurrent(path: string, stored: unknown): Current | undefined {
   if (stored === undefined) return undefined;
-  const { format, generation, clusterId, lsn, chain, history } = stored as Record<string, unknown>;
+  const { format, generation, clusterId, lsn, chain, history, kept } = stored as Record<string, unknown>;
   if (format !== FORMAT) throw unknownFormat(`${path}/${CURRENT_FILE}`, format);
   if (typeof generation !== 'string' || !/^gen-\d{6}$/.test(generation) || typeof clusterId !== 'string' || typeof lsn !== 'number' || typeof chain !== 'number') {
     throw new ShiplogError('data-directory-invalid', `${path}/${CURRENT_FILE} lacks a generation, cluster id or position`);
   }
-  return { generation: generationNamed(path, generation), clusterId, base: { lsn, chain }, history: new EpochHistory(history as readonly Epoch[]) };
+  return { generation: generationNamed(path, generation), clusterId, base: { lsn, chain }, history: new EpochHistory(history as readonly Epoch[]), kept: Array.isArray(kept) ? kept.filter((name) => typeof name === 'string') : [] };
 }
 
 function unknownFormat(path: string, format: unknown): ShiplogError {

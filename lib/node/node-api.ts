@@ -2,10 +2,11 @@
  * What a node offers to those around it: http/ and cli/ know a node by this type alone.
  * http/ translates between it and requests, and decides nothing itself.
  */
-import type { EpochHistory } from '../base/epoch-history.ts';
+import type { EpochHistory, EpochRef } from '../base/epoch-history.ts';
 import type { DataOperation } from '../base/operation.ts';
 import type { Position } from '../base/position.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
+import type { PromoteEvent, PromoteOptions } from '../failover/promote-events.ts';
 
 export interface ReadResult {
   readonly value: string;
@@ -46,10 +47,10 @@ export interface NodeApi {
   read(key: string): ReadResult | undefined;
 
   /**
-   * Where a write has to go.
+   * Where a write has to go. A promise while the primary is changing: then it settles when that is done.
    * @throws ShiplogError `no-primary`, `read-only-replica`, `not-ready` or `stopping`.
    */
-  writeRoute(): WriteRoute;
+  writeRoute(): WriteRoute | Promise<WriteRoute>;
 
   /**
    * Commits one operation on the primary; resolves after the sync that covers it.
@@ -70,6 +71,20 @@ export interface NodeApi {
   serveSnapshot(request: TransportRequest): Promise<TransportResponse>;
   /** Everything under `/peer/`: only nodes call it. */
   servePeer(request: TransportRequest): Promise<TransportResponse>;
+
+  /**
+   * Makes this node the primary. The events end with `promoted` or `refused`; leaving them early
+   * does not stop what is under way.
+   */
+  promote(options: PromoteOptions): AsyncIterable<PromoteEvent>;
+  /** Takes a node, by id or name, from the members. Only the primary can. @throws ShiplogError `not-primary`, `not-found`. */
+  forget(nodeIdOrName: string): Promise<void>;
+  /**
+   * What an operator tells a node that stopped because it holds operations that the primary lacks:
+   * write them to a salvage file, and follow.
+   * @throws ShiplogError `bad-request` where the node is not waiting for that.
+   */
+  rejoin(): Promise<void>;
 
   status(): NodeStatus;
   /** Recovered, log sound, reads answered? */
@@ -120,7 +135,25 @@ export interface NodeStatus {
   readonly followers: readonly FollowerStatus[];
   /** Long work that is under way: bootstrap, snapshot, replay. */
   readonly tasks: readonly TaskStatus[];
+  /** Durable promise to a promotion that has not come to its end. */
+  readonly promise: PromiseStatus | null;
+  /** Why this node takes no part any more, until it has rejoined: fenced or diverged. */
+  readonly fence: FenceStatus | null;
+  /** Names of files with operations that a failover left behind, waiting for somebody to decide. */
+  readonly salvage: readonly string[];
   readonly log: { readonly segments: number; readonly bytes: number; readonly firstLsn: number };
+}
+
+export interface PromiseStatus {
+  readonly epoch: EpochRef;
+  readonly targetNodeId: string;
+  readonly targetUrl: string;
+}
+
+export interface FenceStatus {
+  /** `superseded`: another epoch was opened. `conflict`: one with an equal number. `lost-data`: a peer has more of this node's own epoch. `diverged`: an operator has to decide. */
+  readonly kind: 'superseded' | 'conflict' | 'lost-data' | 'diverged';
+  readonly reason: string;
 }
 
 export interface UpstreamStatus {

@@ -2,24 +2,32 @@
  * One node, put together. Reads top to bottom: start, the way of a read and of a write, what other
  * nodes ask for, what operators ask for, stop.
  */
-import { EpochHistory } from '../base/epoch-history.ts';
+import { EpochHistory, type EpochRef, type LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError, assert, isShiplogError, messageOf, unreachable } from '../base/errors.ts';
-import type { DataOperation } from '../base/operation.ts';
+import type { DataOperation, EpochBeginKind, EpochEndOperation } from '../base/operation.ts';
 import { type Position, POSITION_ZERO, formatPosition } from '../base/position.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
 import { DiskFullError } from '../env/disk.ts';
 import { randomId } from '../env/random.ts';
 import { type CommitCondition, GroupCommit } from '../commit/group-commit.ts';
+import type { FailoverHost, FenceKind } from '../failover/failover-host.ts';
+import { Failover } from '../failover/failover.ts';
+import type { PeerState } from '../failover/peer-state.ts';
+import { PromiseBook } from '../failover/promise-book.ts';
+import type { PromoteEvent, PromoteOptions } from '../failover/promote-events.ts';
+import { Promotion } from '../failover/promotion.ts';
+import { writeSalvage } from '../failover/salvage-writer.ts';
+import { sleep } from '../env/clock.ts';
 import type { NodeGauges } from '../observe/metrics.ts';
 import { LogReceiver, type LogSink } from '../replication/log-receiver.ts';
 import { LogSender } from '../replication/log-sender.ts';
 import { MemberList } from '../replication/member-list.ts';
 import type { HeartbeatFrame } from '../replication/stream-protocol.ts';
-import { type RoleEffect, type RoleEvent, type RoleState, servesReads, transition } from '../role/role-machine.ts';
+import { type RoleEffect, type RoleEvent, type RoleState, commitsWrites, servesReads, transition } from '../role/role-machine.ts';
 import type { StoredRow } from '../store/store.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
-import { Bootstrap } from './bootstrap.ts';
-import { DataDirectory } from './data-directory.ts';
+import { Bootstrap, type OwnData } from './bootstrap.ts';
+import { DataDirectory, type Fence } from './data-directory.ts';
 import { Engine } from './engine.ts';
 import { forwardWrite } from './forwarding.ts';
 import type { ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReadResult, UpstreamStatus, Verdict, WriteCondition, WriteResult, WriteRoute } from './node-api.ts';
@@ -44,13 +52,19 @@ export class Node implements NodeApi {
   #bootstrap: Bootstrap | undefined;
   /** Settles, never rejects, when the bootstrap that is under way has come to its end. */
   #bootstrapping: Promise<void> = Promise.resolve();
-  #divergence: ShiplogError | undefined;
+  #own: OwnData | undefined;
+  #failover!: Failover;
+  #isRejoinAllowed = false;
+  #begin: RoleEvent = 'recovered-as-primary';
+  /** Names of salvage files that wait for somebody to decide. */
+  #salvage: readonly string[] = [];
+  #roleWaiters: (() => void)[] = [];
   #failure: Error | undefined;
   #onFailed: (error: Error) => void = () => {};
   /** Resolves, with the reason, when the node can't go on: the process has to end. */
   readonly failed: Promise<Error>;
 
-  private constructor(options: NodeOptions, directory: DataDirectory, members: MemberList) {
+  private constructor(options: NodeOptions, directory: DataDirectory, members: MemberList, book: PromiseBook) {
     const { environment, logger, metrics } = options;
     this.#options = options;
     this.#live = options.live;
@@ -69,11 +83,11 @@ export class Node implements NodeApi {
       this.#onFailed = resolve;
     });
     metrics.readGaugesFrom(() => this.#gauges());
+    this.#failover = new Failover(this.#failoverHost(), book);
   }
 
   /**
-   * Takes the data directory, recovers, and takes up its role. A replica without data is returned
-   * while it still fetches its first snapshot.
+   * Takes the data directory and recovers. What the node is shows when its port is open: see `takeUpRole`.
    * @throws ShiplogError for everything that keeps a node from starting; nothing is left open then.
    */
   static async start(options: NodeOptions): Promise<Node> {
@@ -86,9 +100,10 @@ export class Node implements NodeApi {
     });
     let node: Node | undefined;
     try {
-      node = new Node(options, directory, await MemberList.load(environment.disk, directory.path));
+      node = new Node(options, directory, await MemberList.load(environment.disk, directory.path), await PromiseBook.load(environment.disk, directory.path));
       await node.#snapshots.start();
-      await node.#takeUpRole();
+      await node.#listSalvage();
+      await node.#recover();
       return node;
     } catch (error) {
       // What led here is the error that matters, whatever closing says to it.
@@ -98,10 +113,10 @@ export class Node implements NodeApi {
     }
   }
 
-  async #takeUpRole(): Promise<void> {
+  async #recover(): Promise<void> {
     const { environment, logger, follow, peers, isNewCluster } = this.#options;
     const { identity, current } = this.#directory;
-    const facts = { hasData: current !== undefined, storedRole: identity.role, storedUpstreamUrl: identity.upstreamUrl, follow, peers, isNewCluster };
+    const facts = { hasData: current !== undefined, storedRole: identity.role, storedUpstreamUrl: identity.upstreamUrl, storedFollow: identity.configuredFollow, follow, peers, isNewCluster };
     const plan = planStart(facts);
     switch (plan.kind) {
       case 'open-primary':
@@ -127,18 +142,41 @@ export class Node implements NodeApi {
     const clusterId = randomId(environment.random);
     const generation = await this.#directory.newGeneration();
     await stores.create(generation.databasePath, clusterId);
-    await this.#directory.setCurrent({ generation, clusterId, base: { lsn: 0, chain: 0 }, history: EpochHistory.EMPTY });
+    await this.#directory.setCurrent({ generation, clusterId, base: { lsn: 0, chain: 0 }, history: EpochHistory.EMPTY, kept: [] });
     logger.info('founded a cluster', { clusterId });
   }
 
   async #openAsPrimary(): Promise<void> {
-    if (this.#directory.identity.role === null) await this.#directory.setRole('primary', null);
+    if (this.#directory.identity.role === null) await this.#directory.setIdentity({ role: 'primary' });
     await this.#openEngine();
+    const { wal } = this.#engine!;
     // A crash may have come between the first segment and its first frame: what counts is the log's content.
-    if (this.#engine!.wal.end.lsn === this.#directory.current!.base.lsn) await this.#openEpoch();
+    if (wal.end.lsn === this.#directory.current!.base.lsn) await this.#openFirstEpoch();
+    const reignEpochId = wal.history.current!.id;
+    if (this.#directory.identity.reignEpochId !== reignEpochId) await this.#directory.setIdentity({ reignEpochId });
     await this.#members.add({ nodeId: this.nodeId, name: this.nodeName, url: this.#options.advertiseUrl });
     this.#throwIfFailed();
-    this.#on('recovered-as-primary');
+    this.#begin = wal.ended === undefined ? 'recovered-as-primary' : 'recovered-handed-over';
+  }
+
+  /**
+   * The second half of a start, once other nodes can reach this one: a primary asks the members what
+   * happened meanwhile before it takes writes; those that don't answer delay it by a moment.
+   */
+  async takeUpRole(): Promise<void> {
+    const { fence } = this.#directory.identity;
+    if (this.#state !== 'starting') return;
+    if (fence !== null) this.#on(fence.kind === 'diverged' ? 'history-diverged' : 'superseded');
+    else await this.#begun();
+    this.#failover.start();
+  }
+
+  async #begun(): Promise<void> {
+    if (this.#begin !== 'recovered-as-primary') return this.#on(this.#begin);
+    for (const peer of (await this.#failover.askMembers()).values()) {
+      if (this.#state !== 'starting' || this.#failover.judgeRival(peer)) return;
+    }
+    if (this.#state === 'starting') this.#on('recovered-as-primary');
   }
 
   /** What was replayed is applied beside all this, and that may have failed. */
@@ -147,7 +185,7 @@ export class Node implements NodeApi {
   }
 
   /** The first epoch of a cluster, also of one that begins with a restored snapshot. */
-  async #openEpoch(): Promise<void> {
+  async #openFirstEpoch(): Promise<void> {
     const { environment } = this.#options;
     const { wal, committer, table } = this.#engine!;
     const parent = wal.history.current;
@@ -174,21 +212,39 @@ export class Node implements NodeApi {
   }
 
   async #openAsReplica(upstreamUrl: string): Promise<void> {
-    this.#upstreamUrl = upstreamUrl;
-    await this.#directory.setRole('replica', upstreamUrl);
+    const { book } = this.#failover;
+    await this.#setUpstream(upstreamUrl);
     await this.#openEngine();
     this.#throwIfFailed();
-    this.#on('recovered-as-replica');
+    this.#begin = 'recovered-as-replica';
+    const { promise } = book;
+    if (promise === null) return;
+    if (promise.targetNodeId !== this.nodeId) {
+      if (promise.kind === 'failover') this.#begin = 'recovered-promised';
+      return;
+    }
+    // A promotion of this node that a crash interrupted: it is done, it can be finished, or it is given up.
+    const { wal } = this.#engine!;
+    if (wal.history.current?.id !== promise.epoch.id) {
+      if (wal.ended?.nextEpoch.id !== promise.epoch.id) return book.withdraw();
+      await this.#commitEpochBegin('switchover', promise.epoch, 0);
+    }
+    await this.#becomePrimary(promise.epoch);
+    this.#begin = 'recovered-as-primary';
   }
 
   async #join(upstreamUrl: string): Promise<void> {
+    await this.#setUpstream(upstreamUrl);
+    this.#begin = 'recovered-without-data';
+  }
+
+  async #setUpstream(upstreamUrl: string): Promise<void> {
     this.#upstreamUrl = upstreamUrl;
-    await this.#directory.setRole('replica', upstreamUrl);
-    this.#on('recovered-without-data');
+    await this.#directory.setIdentity({ role: 'replica', upstreamUrl, configuredFollow: this.#options.follow ?? null });
   }
 
   async #openEngine(): Promise<void> {
-    const { environment, logger, metrics } = this.#options;
+    const { environment, metrics } = this.#options;
     const engine = await Engine.open({
       node: this.#options,
       current: this.#directory.current!,
@@ -196,7 +252,21 @@ export class Node implements NodeApi {
       onFailed: (error) => this.#fail(error),
     });
     this.#engine = engine;
-    this.#sender = new LogSender({
+    this.#own = undefined;
+    this.#sender = this.#newSender(engine);
+    this.#groupCommit = new GroupCommit({
+      committer: engine.committer,
+      table: engine.table,
+      clock: environment.clock,
+      metrics,
+      writableEpoch: () => (commitsWrites(this.#state) || (this.#state === 'stopping' && this.role === 'primary') ? engine.history.current : undefined),
+      queueBytesMax: () => this.#live.queueBytesMax,
+    });
+  }
+
+  #newSender(engine: Engine): LogSender {
+    const { environment, logger, metrics } = this.#options;
+    return new LogSender({
       wal: engine.wal,
       disk: environment.disk,
       clock: environment.clock,
@@ -209,14 +279,6 @@ export class Node implements NodeApi {
       members: this.#members,
       heartbeat: () => this.#heartbeat(),
     });
-    this.#groupCommit = new GroupCommit({
-      committer: engine.committer,
-      table: engine.table,
-      clock: environment.clock,
-      metrics,
-      writableEpoch: () => (this.#state === 'primary' || (this.#state === 'stopping' && this.role === 'primary') ? engine.history.current : undefined),
-      queueBytesMax: () => this.#live.queueBytesMax,
-    });
   }
 
   // ——— role ———
@@ -225,6 +287,7 @@ export class Node implements NodeApi {
     const { state, effects } = transition(this.#state, event);
     if (state !== this.#state) this.#options.logger.info('the node changes its state', { from: this.#state, to: state, because: event });
     this.#state = state;
+    for (const wake of this.#roleWaiters.splice(0)) wake();
     for (const effect of effects) this.#carryOut(effect);
   }
 
@@ -236,8 +299,12 @@ export class Node implements NodeApi {
       case 'start-receiver':
         return this.#startReceiver();
       case 'stop-receiver':
-        // It has stopped by itself: both reasons for this come from it.
+        // It has stopped by itself, or whoever changed the role has waited for its end.
         this.#receiver = undefined;
+        return;
+      case 'drop-followers':
+        this.#sender?.close('this node is not the primary any more');
+        this.#sender?.drop();
         return;
       case 'bootstrap':
         this.#bootstrapping = this.#runBootstrap().catch((error: unknown) => this.#bootstrapFailed(error));
@@ -249,7 +316,8 @@ export class Node implements NodeApi {
 
   #startReceiver(): void {
     const { environment, logger, metrics, advertiseUrl } = this.#options;
-    const engine = this.#engine!;
+    const engine = this.#engine;
+    if (engine === undefined || this.#receiver !== undefined) return;
     const sink: LogSink = {
       get end() {
         return engine.wal.end;
@@ -276,6 +344,7 @@ export class Node implements NodeApi {
       nodeName: this.nodeName,
       advertiseUrl,
       onMembers: (members) => void this.#members.replace(members).catch((error: unknown) => this.#membersNotSaved(error)),
+      onHeartbeat: (heartbeat) => this.#heardPrimary(heartbeat),
       onRefused: (error) => this.#refused(error),
       onSinkFailed: (error) => this.#fail(error),
     });
@@ -288,30 +357,301 @@ export class Node implements NodeApi {
     else this.#fail(error);
   }
 
-  #refused(error: ShiplogError): void {
-    if (this.#state !== 'following') return;
-    if (error.code === 'position-gone') {
-      this.#options.logger.warn('the upstream no longer has this node\'s position: fetching a snapshot', { reason: error.message });
-      return this.#on('position-gone');
-    }
-    this.#diverge(error);
+  /** What the primary has and we lack is written down: a promotion has to know of it. */
+  #heardPrimary({ epoch, lsn, path }: HeartbeatFrame): void {
+    const { heard } = this.#failover.book;
+    const primaryNodeId = path[0];
+    const isNews = heard === null || heard.epoch.id !== epoch.id || heard.primaryNodeId !== primaryNodeId || (lsn > heard.lsn && lsn > (this.#engine?.wal.end.lsn ?? 0));
+    if (primaryNodeId !== undefined && isNews) void this.#failover.noteHeard({ epoch, lsn, primaryNodeId }).catch((error: unknown) => this.#fail(error));
   }
 
-  #diverge(error: ShiplogError): void {
-    this.#divergence = error;
-    this.#options.logger.error('this node does not follow any more, and keeps everything as it is', { code: error.code, reason: error.message });
+  #refused(error: ShiplogError): void {
+    this.#receiver = undefined;
+    if (this.#state !== 'following') return;
+    if (this.#failover.changeUnderWay !== undefined && error.code === 'position-gone') return;
+    switch (error.code) {
+      case 'position-gone':
+        this.#options.logger.warn('the upstream no longer has this node\'s position: fetching a snapshot', { reason: error.message });
+        return this.#on('position-gone');
+      case 'history-diverged':
+      case 'follower-ahead':
+        // Whether we have left the history, or the upstream has, is judged from all members' histories.
+        this.#options.logger.warn('the upstream has another history', { code: error.code, reason: error.message });
+        return this.#failover.wake();
+      default:
+        void this.#diverge(error.message).catch((cause: unknown) => this.#fail(cause));
+    }
+  }
+
+  async #diverge(reason: string): Promise<void> {
+    await this.#stopReceiver();
+    if (this.#state === 'stopping' || this.#state === 'failed' || this.#state === 'diverged') return;
+    this.#options.logger.error('this node does not follow any more, and keeps everything as it is', { reason });
+    const fence: Fence = { kind: 'diverged', reason };
     this.#on('history-diverged');
+    await this.#directory.setIdentity({ fence });
   }
 
   #bootstrapFailed(error: unknown): void {
     const isForeign = isShiplogError(error, 'history-diverged') || isShiplogError(error, 'other-cluster');
-    if (isForeign && this.#state === 'bootstrapping') this.#diverge(error);
-    else this.#fail(error);
+    if (!isForeign || this.#state !== 'bootstrapping') return this.#fail(error);
+    void this.#reopenDiverged(error.message).catch((cause: unknown) => this.#fail(cause));
+  }
+
+  async #reopenDiverged(reason: string): Promise<void> {
+    if (this.#directory.current !== undefined) await this.#openEngine();
+    await this.#diverge(reason);
+  }
+
+  async #stopReceiver(): Promise<void> {
+    const receiver = this.#receiver;
+    await receiver?.stop();
+    if (this.#receiver === receiver) this.#receiver = undefined;
+  }
+
+  // ——— change of the primary ———
+
+  #failoverHost(): FailoverHost {
+    // oxlint-disable-next-line typescript/no-this-alias -- the getters below have a `this` of their own
+    const node = this;
+    return {
+      environment: this.#options.environment,
+      logger: this.#options.logger,
+      members: this.#members,
+      failed: this.failed,
+      get nodeId() {
+        return node.nodeId;
+      },
+      get state() {
+        return node.#state;
+      },
+      get upstreamUrl() {
+        return node.#upstreamUrl;
+      },
+      get ended() {
+        return node.#ended();
+      },
+      get reignEpochId() {
+        return node.#directory.identity.reignEpochId;
+      },
+      get isRejoinAllowed() {
+        return node.#isRejoinAllowed;
+      },
+      peerState: () => this.#peerState(),
+      isStreamingTo: (nodeId) => this.#sender?.followers.some((follower) => follower.nodeId === nodeId && follower.streamId !== null) ?? false,
+      confirmedLsn: (nodeId) => this.#sender?.followers.find((follower) => follower.nodeId === nodeId)?.durableLsn ?? null,
+      fence: (kind, reason) => this.#fence(kind, reason),
+      diverge: (reason) => this.#diverge(reason),
+      follow: (url) => this.#follow(url),
+      followAgain: () => this.#startReceiver(),
+      pauseFollowing: () => this.#pauseFollowing(),
+      resumeFollowing: () => {
+        if (this.#state === 'promised') this.#on('released');
+      },
+      setAside: (forkLsn, url) => this.#setAside(forkLsn, url),
+      endEpoch: (targetNodeId, nextEpoch) => this.#endEpoch(targetNodeId, nextEpoch),
+      untilEnded: (epochId, signal) => this.#untilEnded(epochId, signal),
+      openEpoch: (begin, epoch, acceptedLoss) => this.#openEpoch(begin, epoch, acceptedLoss),
+    };
+  }
+
+  #ended(): EpochEndOperation | undefined {
+    return this.#engine?.wal.ended;
+  }
+
+  #peerState(): PeerState {
+    const engine = this.#engine;
+    const { book } = this.#failover;
+    return {
+      nodeId: this.nodeId,
+      name: this.nodeName,
+      url: this.#options.advertiseUrl,
+      state: this.#state,
+      clusterId: engine?.clusterId ?? this.#own?.clusterId ?? null,
+      history: engine?.history ?? this.#own?.history ?? EpochHistory.EMPTY,
+      end: engine?.wal.end ?? this.#own?.end ?? { lsn: 0, chain: 0 },
+      isEnded: this.#ended() !== undefined,
+      isReady: engine !== undefined && servesReads(this.#state),
+      isFollowing: this.#receiver?.isFollowingPrimary() ?? false,
+      promise: book.promise,
+      heard: book.heard,
+      members: this.#members.all,
+    };
+  }
+
+  #fence(kind: FenceKind, reason: string): void {
+    if (this.#state === 'fenced') return;
+    this.#options.logger.error('this node is fenced: it acknowledges nothing more', { kind, reason });
+    this.#on('superseded');
+    // A restart must not take writes either, also where nobody answers then.
+    void this.#directory.setIdentity({ fence: { kind, reason } }).catch((error: unknown) => this.#fail(error));
+    this.#failover.wake();
+  }
+
+  async #follow(url: string): Promise<void> {
+    await this.#stopReceiver();
+    await this.#setUpstream(url);
+    await this.#directory.setIdentity({ fence: null });
+    this.#isRejoinAllowed = false;
+    if (this.#state === 'bootstrapping' || this.#state === 'stopping' || this.#state === 'failed') return;
+    if (this.#sender?.isClosed === true && this.#engine !== undefined) this.#sender = this.#newSender(this.#engine);
+    this.#on('primary-found');
+  }
+
+  async #pauseFollowing(): Promise<void> {
+    await this.#stopReceiver();
+    if (this.#state === 'following' || this.#state === 'handed-over') this.#on('promised');
+  }
+
+  async #setAside(forkLsn: number, url: string): Promise<void> {
+    const { environment, logger } = this.#options;
+    const engine = this.#engine!;
+    const name = await writeSalvage({
+      disk: environment.disk,
+      dataDirectory: this.#directory.path,
+      wal: engine.wal,
+      clusterId: engine.clusterId,
+      nodeId: this.nodeId,
+      forkLsn,
+      generation: this.#directory.current!.generation.name,
+      writtenAtMs: environment.clock.wallMs(),
+    });
+    logger.warn('operations that are in no surviving history were set aside', { file: `salvage/${name}`, afterLsn: forkLsn, throughLsn: engine.wal.end.lsn });
+    await this.#listSalvage();
+    await this.#setUpstream(url);
+    if (this.#state !== 'fenced') return;
+    this.#own = { clusterId: engine.clusterId, history: engine.history, end: engine.wal.end, salvagedAfterLsn: forkLsn };
+    this.#on('reseed');
+  }
+
+  async #listSalvage(): Promise<void> {
+    const names = await this.#options.environment.disk.list(`${this.#directory.path}/salvage`);
+    this.#salvage = names.filter((name) => name.endsWith('.ndjson'));
+  }
+
+  async #endEpoch(targetNodeId: string, nextEpoch: EpochRef): Promise<LogPoint> {
+    const { environment } = this.#options;
+    const { committer, history, wal } = this.#engine!;
+    this.#on('handover-begun');
+    try {
+      // Taken writes are finished: from here on new ones wait outside.
+      await this.#groupCommit!.idle();
+      if (this.#state !== 'handing-over') throw new ShiplogError('promotion-refused', `this node is ${this.#state}`);
+      const epoch = history.current!;
+      await committer.commit([{ type: 'operations', epoch, wallMs: environment.clock.wallMs(), operations: [{ kind: 'epoch-end', targetNodeId, nextEpoch }] }]);
+    } catch (error) {
+      if (this.#state === 'handing-over' && !isShiplogError(error, 'log-poisoned')) this.#on('handover-failed');
+      throw error;
+    }
+    if (this.#state === 'handing-over') this.#on('epoch-ended');
+    return wal.end;
+  }
+
+  async #untilEnded(epochId: string, signal: AbortSignal): Promise<void> {
+    const { wal } = this.#engine!;
+    while (wal.ended?.nextEpoch.id !== epochId) await wal.durable.reached(wal.end.lsn + 1, signal);
+  }
+
+  async #openEpoch(begin: EpochBeginKind, epoch: EpochRef, acceptedLoss: number | null): Promise<LogPoint> {
+    await this.#stopReceiver();
+    if (this.#state === 'primary') {
+      this.#on('handover-begun');
+      await this.#groupCommit!.idle();
+    }
+    this.#refuseWhenEnding();
+    const end = await this.#commitEpochBegin(begin, epoch, acceptedLoss);
+    await this.#becomePrimary(epoch);
+    if (this.#sender?.isClosed === true) this.#sender = this.#newSender(this.#engine!);
+    this.#refuseWhenEnding();
+    this.#on('epoch-opened');
+    return end;
+  }
+
+  #refuseWhenEnding(): void {
+    if (this.#state === 'stopping' || this.#state === 'failed') throw new ShiplogError('stopping', 'this node is stopping');
+  }
+
+  async #commitEpochBegin(begin: EpochBeginKind, epoch: EpochRef, acceptedLoss: number | null): Promise<LogPoint> {
+    const { wal, committer } = this.#engine!;
+    const parent = wal.history.current;
+    await committer.commit([
+      {
+        type: 'operations',
+        epoch,
+        wallMs: this.#options.environment.clock.wallMs(),
+        operations: [{ kind: 'epoch-begin', begin, epoch, parent: parent === undefined ? null : { number: parent.number, id: parent.id }, parentEnd: wal.end, acceptedLoss }],
+      },
+    ]);
+    return wal.end;
+  }
+
+  /** After the epoch-begin record: a crash between the two is finished by the promise to oneself. */
+  async #becomePrimary(epoch: EpochRef): Promise<void> {
+    await this.#directory.setIdentity({ role: 'primary', upstreamUrl: null, reignEpochId: epoch.id, fence: null });
+    await this.#failover.book.withdraw();
+    this.#upstreamUrl = null;
+    this.#isRejoinAllowed = false;
+    await this.#members.add({ nodeId: this.nodeId, name: this.nodeName, url: this.#options.advertiseUrl });
+  }
+
+  async *promote(options: PromoteOptions): AsyncGenerator<PromoteEvent> {
+    const events: PromoteEvent[] = [];
+    let wake = (): void => {};
+    let isOver = false;
+    const running = new Promotion(this.#failoverHost(), this.#failover, options, (event) => {
+      events.push(event);
+      wake();
+    }).run();
+    void running.then(() => {
+      isOver = true;
+      wake();
+    });
+    for (;;) {
+      const event = events.shift();
+      if (event !== undefined) yield event;
+      else if (isOver) return;
+      else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  }
+
+  async forget(nodeIdOrName: string): Promise<void> {
+    if (this.#state !== 'primary') throw new ShiplogError('not-primary', 'only the primary can forget a node');
+    const member = this.#members.all.find((each) => each.nodeId === nodeIdOrName || each.name === nodeIdOrName);
+    if (member === undefined || member.nodeId === this.nodeId) throw new ShiplogError('not-found', `no other member is called ${nodeIdOrName}`);
+    if (this.#failoverHost().isStreamingTo(member.nodeId)) throw new ShiplogError('bad-request', `${member.name} follows this node at this moment: stop it first`);
+    await this.#members.remove(member.nodeId);
+  }
+
+  rejoin(): Promise<void> {
+    if (this.#state !== 'diverged' || this.#engine === undefined) return Promise.reject(new ShiplogError('bad-request', `this node is ${this.#state}: there is nothing to allow`));
+    this.#isRejoinAllowed = true;
+    this.#on('rejoin-allowed');
+    this.#failover.wake();
+    return Promise.resolve();
+  }
+
+  /** Resolves when the primary is not changing any more, or when waiting for it makes no sense. */
+  async #untilRoleSettled(): Promise<void> {
+    const deadline = new AbortController();
+    const given = sleep(this.#options.environment.clock, this.#live.forwardTimeoutMs, deadline.signal).catch(() => {});
+    let isLate = false;
+    void given.then(() => {
+      isLate = true;
+      for (const wake of this.#roleWaiters.splice(0)) wake();
+    });
+    while (isChanging(this.#state) && !isLate) await new Promise<void>((resolve) => this.#roleWaiters.push(resolve));
+    deadline.abort();
   }
 
   /** Fetches a snapshot, stores the stream beside it, and begins anew from both. */
   async #runBootstrap(): Promise<void> {
-    const own = this.#engine === undefined ? undefined : { clusterId: this.#engine.clusterId, history: this.#engine.history, endLsn: this.#engine.wal.end.lsn };
+    const engine = this.#engine;
+    const own: OwnData | undefined = this.#own ?? (engine === undefined ? undefined : { clusterId: engine.clusterId, history: engine.history, end: engine.wal.end, salvagedAfterLsn: null });
+    this.#own = own;
     await this.#closeEngine('this node fetches a snapshot');
     if (this.#state !== 'bootstrapping') return;
     this.#bootstrap = new Bootstrap({ node: this.#options, directory: this.#directory, upstreamUrl: this.#upstreamUrl!, own });
@@ -319,6 +659,7 @@ export class Node implements NodeApi {
     this.#bootstrap = undefined;
     if (current === undefined || this.#state !== 'bootstrapping') return;
     await this.#directory.setCurrent(current);
+    await this.#directory.setIdentity({ fence: null });
     await this.#openEngine();
     if (this.#state === 'bootstrapping') this.#on('snapshot-installed');
   }
@@ -389,11 +730,16 @@ export class Node implements NodeApi {
   }
 
   #notReady(): ShiplogError {
-    if (this.#divergence !== undefined) return new ShiplogError('not-ready', `this node's history left that of its upstream: ${this.#divergence.message}`);
+    const { fence } = this.#directory.identity;
+    if (fence !== null) return new ShiplogError('not-ready', `this node is ${this.#state}: ${fence.reason}`);
     return new ShiplogError('not-ready', `this node is ${this.#state}; ask another one, or wait`);
   }
 
-  writeRoute(): WriteRoute {
+  writeRoute(): WriteRoute | Promise<WriteRoute> {
+    return isChanging(this.#state) ? this.#untilRoleSettled().then(() => this.#writeRoute()) : this.#writeRoute();
+  }
+
+  #writeRoute(): WriteRoute {
     switch (this.#state) {
       case 'primary':
         return { kind: 'local' };
@@ -401,6 +747,10 @@ export class Node implements NodeApi {
         throw new ShiplogError('stopping', 'this node is stopping; ask another one');
       case 'following':
         break;
+      case 'handing-over':
+      case 'handed-over':
+      case 'promised':
+        throw new ShiplogError('no-primary', `the primary is changing: this node is ${this.#state}`);
       default:
         throw this.#notReady();
     }
@@ -423,6 +773,7 @@ export class Node implements NodeApi {
   }
 
   async write(operation: DataOperation, condition: WriteCondition): Promise<WriteResult> {
+    if (isChanging(this.#state)) await this.#untilRoleSettled();
     if (this.#state !== 'primary' || this.#groupCommit === undefined) throw new ShiplogError('not-primary', 'this node is not the primary');
     const engine = this.#engine!;
     const result = await this.#groupCommit.submit(operation, this.#commitCondition(condition, engine));
@@ -482,6 +833,8 @@ export class Node implements NodeApi {
       return this.#sender.takeConfirmations(request);
     }
     if (path === '/peer/digest' && request.method === 'GET') return serveDigest(request, this.#readableEngine(), this.#options.environment.clock);
+    const answer = path === undefined ? undefined : await this.#failover.servePeer(path, request);
+    if (answer !== undefined) return answer;
     throw new ShiplogError('no-such-route', `there is nothing at ${path}`);
   }
 
@@ -542,6 +895,9 @@ export class Node implements NodeApi {
         lagBytes: engine!.wal.bytesAfter(follower.durableLsn),
         lagMs: Math.round(this.#sender!.lagMs(follower)),
       })),
+      promise: this.#failover.promise,
+      fence: this.#directory.identity.fence,
+      salvage: this.#salvage,
       tasks: [...this.#snapshots.tasks, ...(this.#bootstrap?.tasks ?? [])],
       log: { segments: engine?.wal.segments.length ?? 0, bytes: engine?.wal.sizeBytes ?? 0, firstLsn: (engine?.wal.start.lsn ?? 0) + 1 },
     };
@@ -557,7 +913,7 @@ export class Node implements NodeApi {
       primaryPosition: heartbeat === undefined ? null : formatPosition({ epochNumber: heartbeat.epoch.number, epochTag: heartbeat.epoch.id.slice(0, 4), lsn: heartbeat.lsn }),
       lagOperations: heartbeat === undefined ? null : Math.max(0, heartbeat.lsn - (this.#engine?.table.visible.lsn ?? 0)),
       lagMs: this.#lagMs(),
-      lastError: this.#divergence?.message ?? status?.lastError ?? null,
+      lastError: this.#directory.identity.fence?.reason ?? status?.lastError ?? null,
     };
   }
 
@@ -624,13 +980,14 @@ export class Node implements NodeApi {
 
   /** First half of a clean stop: no new writes, streams end with an end frame. What is in flight goes on. */
   beginStop(): void {
-    this.#on('stop-requested');
+    if (this.#state !== 'stopping') this.#on('stop-requested');
     this.#sender?.close('the node is stopping');
   }
 
   /** Second half: finish, sync, close. Call it when no request is being answered any more. */
   async stop(): Promise<void> {
     assert(this.#state === 'stopping' || this.#state === 'failed', 'beginStop comes first');
+    await this.#failover.stop();
     await this.#bootstrap?.stop();
     await this.#bootstrapping;
     // A commit that waits for room which may never come must not hold up the end.
@@ -640,4 +997,9 @@ export class Node implements NodeApi {
     await this.#closeEngine('the node is stopping');
     await this.#directory.close();
   }
+}
+
+/** While the primary changes, whoever writes waits for the outcome. */
+function isChanging(state: RoleState): boolean {
+  return state === 'handing-over' || state === 'handed-over';
 }

@@ -29,8 +29,8 @@ export async function restoreDirectory(snapshotPath: string, path: string, env: 
     const generation = await directory.newGeneration();
     const { lsn, chain, history } = await restoreSnapshot({ disk: environment.disk, snapshotPath, databasePath: generation.databasePath, clusterId });
     // CURRENT before the role: a role without data is refused, data without a role is a primary's.
-    await directory.setCurrent({ generation, clusterId, base: { lsn, chain }, history });
-    await directory.setRole('primary', null);
+    await directory.setCurrent({ generation, clusterId, base: { lsn, chain }, history, kept: [] });
+    await directory.setIdentity({ role: 'primary' });
     return { clusterId, lsn };
   } finally {
     await directory.close();

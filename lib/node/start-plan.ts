@@ -7,6 +7,8 @@ export interface StartFacts {
   /** Role in the data directory. */
   readonly storedRole: NodeRole | null;
   readonly storedUpstreamUrl: string | null;
+  /** What the configuration said of `follow` when the upstream was chosen. */
+  readonly storedFollow: string | null;
   readonly follow: string | undefined;
   readonly peers: readonly string[];
   readonly isNewCluster: boolean;
@@ -23,7 +25,9 @@ export type StartPlan =
 export function planStart(facts: StartFacts): StartPlan {
   // Data without a role: a restore or a founding that was interrupted at its very last step.
   if (facts.hasData && facts.storedRole !== 'replica') return { kind: 'open-primary', isFollowIgnored: facts.follow !== undefined };
-  const upstreamUrl = facts.follow ?? facts.storedUpstreamUrl ?? undefined;
+  // An old file must not lead back to a primary that is gone; a file that was changed since counts.
+  const isUnchanged = facts.storedFollow !== null && facts.storedFollow === facts.follow;
+  const upstreamUrl = (isUnchanged ? facts.storedUpstreamUrl : undefined) ?? facts.follow ?? facts.storedUpstreamUrl ?? undefined;
   if (facts.hasData) {
     if (upstreamUrl !== undefined) return { kind: 'open-replica', upstreamUrl };
     throw new ShiplogError('bad-config', 'this data directory is a replica\'s, but nothing says whom to follow: set follow (--follow URL)');

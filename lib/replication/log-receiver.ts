@@ -44,6 +44,7 @@ export interface LogReceiverOptions {
   readonly nodeName: string;
   readonly advertiseUrl: string;
   readonly onMembers: (members: readonly Member[]) => void;
+  readonly onHeartbeat?: (heartbeat: HeartbeatFrame) => void;
   /**
    * The upstream refused for good: `position-gone`, `history-diverged`, `chain-mismatch`,
    * `follower-ahead` or `other-cluster`. The receiver has stopped.
@@ -79,6 +80,8 @@ export class LogReceiver {
   #isConnected = false;
   #heartbeat: HeartbeatFrame | undefined;
   #caughtUpMs: number | undefined;
+  /** Monotonic ms of the last heartbeat that was a new one: a replica between hands on old ones too. */
+  #primaryHeardMs = Number.NEGATIVE_INFINITY;
   #lastError: string | undefined;
 
   constructor(options: LogReceiverOptions) {
@@ -87,6 +90,11 @@ export class LogReceiver {
 
   get status(): ReceiverStatus {
     return { isConnected: this.#isConnected, heartbeat: this.#heartbeat, caughtUpMs: this.#caughtUpMs, lastError: this.#lastError };
+  }
+
+  /** Is the primary alive at the other end, as far as its heartbeats tell? */
+  isFollowingPrimary(): boolean {
+    return this.#isConnected && this.#options.clock.monotonicMs() - this.#primaryHeardMs < LIMITS.primarySilentMs;
   }
 
   start(): void {
@@ -172,7 +180,9 @@ export class LogReceiver {
         return;
       case 'heartbeat':
         if (control.path.includes(nodeId)) throw new ShiplogError('peer-protocol', `${upstreamUrl} gets its log from this node: a circle`);
+        if (control.wallMs !== this.#heartbeat?.wallMs || control.lsn !== this.#heartbeat.lsn) this.#primaryHeardMs = this.#options.clock.monotonicMs();
         this.#heartbeat = control;
+        this.#options.onHeartbeat?.(control);
         this.#noteProgress();
         return;
       case 'members':

@@ -59,6 +59,10 @@ export class LogSender {
     this.#watchSilence();
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get followers(): readonly Follower[] {
     return [...this.#followers.values()];
   }

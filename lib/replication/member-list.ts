@@ -45,6 +45,10 @@ export class MemberList {
     return this.#change([...this.#members.filter((each) => each.nodeId !== member.nodeId), member]);
   }
 
+  async remove(nodeId: string): Promise<void> {
+    return this.#change(this.#members.filter((each) => each.nodeId !== nodeId));
+  }
+
   /** Takes over the primary's list. */
   async replace(members: readonly Member[]): Promise<void> {
     if (JSON.stringify(members) === JSON.stringify(this.#members)) return this.#save();

@@ -9,13 +9,14 @@
  * 5. Write the last group again, same bytes, same place, and sync: if its sync failed just before
  *    the crash, Linux has marked the pages clean and would call a second sync a success.
  */
-import { type EpochHistory, type LogPoint } from '../base/epoch-history.ts';
+import type { EpochHistory, LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError, assert } from '../base/errors.ts';
 import { MIB } from '../base/limits.ts';
+import type { EpochEndOperation, Operation } from '../base/operation.ts';
 import { type Disk, type DiskFile, writeFully } from '../env/disk.ts';
 import type { Logger } from '../observe/logger.ts';
 import { MARK_BYTES, decodeMark, findMarks } from './mark.ts';
-import { historyAfter } from './history-check.ts';
+import { endAfter, historyAfter } from './history-check.ts';
 import { OperationFormatError, decodeOperations } from './operation-codec.ts';
 import { Segment } from './segment.ts';
 import { SEGMENT_HEADER_BYTES, decodeSegmentHeader, firstLsnOfFileName } from './segment-header.ts';
@@ -40,6 +41,8 @@ export interface RecoveredLog {
   readonly history: EpochHistory;
   /** True where the crash came between the seal of the last segment and the name of the next one. */
   readonly isSealed: boolean;
+  /** The epoch-end record with which the log ends, if it does. */
+  readonly ended: EpochEndOperation | undefined;
 }
 
 const HINT = 'restore this node from a snapshot, or empty its data directory to let it reseed from the primary';
@@ -56,7 +59,7 @@ export async function recoverLog(options: RecoveryOptions): Promise<RecoveredLog
       throw damaged(directory, 0, `there is no segment, but the store has applied LSN ${applied.lsn}`);
     }
     await disk.syncDirectory(directory);
-    return { segments, end: { lsn: applied.lsn, chain: applied.chain }, history: options.history, isSealed: false };
+    return { segments, end: { lsn: applied.lsn, chain: applied.chain }, history: options.history, isSealed: false, ended: undefined };
   }
   if (first.header.before.lsn > applied.lsn) {
     throw damaged(first.path, 0, `the log begins at LSN ${first.firstLsn}, the store needs it from ${applied.lsn + 1} on`);
@@ -132,6 +135,8 @@ async function readToEnd(options: RecoveryOptions, segments: Segment[]): Promise
   let end = segments[start]!.header.before;
   let history = options.history;
   let isSealed = false;
+  let ended: EpochEndOperation | undefined;
+  let hasFrames = false;
   checkApplied(segments[start]!.path, SEGMENT_HEADER_BYTES, end, applied);
   for (const segment of segments.slice(start)) {
     const isLast = segment === segments.at(-1);
@@ -149,9 +154,17 @@ async function readToEnd(options: RecoveryOptions, segments: Segment[]): Promise
           continue;
         }
         checkApplied(segment.path, record.offset, record.end, applied, record.header.firstLsn);
-        if (record.header.firstLsn > applied.lsn) {
-          history = advanceHistory(history, segment, record, chainBefore);
+        const { firstLsn, operationCount } = record.header;
+        // A control record is alone in its frame, so most of what the store has need not be decoded.
+        if (firstLsn > applied.lsn || operationCount === 1) {
+          const operations = operationsOf(segment, record);
+          const endedBefore = ended;
+          ended = inThisLog(segment, record, () => endAfter(endedBefore, firstLsn, operations, hasFrames));
+          if (firstLsn > applied.lsn) history = inThisLog(segment, record, () => historyAfter(history, { ...record.header, chainBefore }, operations));
+        } else {
+          ended = undefined;
         }
+        hasFrames = true;
         segment.noteBoundary(record.end, record.endOffset);
       }
       end = reader.point;
@@ -169,7 +182,28 @@ async function readToEnd(options: RecoveryOptions, segments: Segment[]): Promise
     throw damaged(segments.at(-1)!.path, segments.at(-1)!.sizeBytes, `the log ends with LSN ${end.lsn}, but the store has applied ${applied.lsn}`);
   }
   await disk.syncDirectory(options.directory);
-  return { segments, end, history, isSealed };
+  // A crash between the last two steps of a rotation: what the log ends with is in the segment before.
+  if (!hasFrames && start > 0) ended = await endOfSegment(disk, segments[start - 1]!);
+  return { segments, end, history, isSealed, ended };
+}
+
+async function endOfSegment(disk: Disk, segment: Segment): Promise<EpochEndOperation | undefined> {
+  const file = await disk.open(segment.path, { mode: 'read' });
+  try {
+    const reader = new SegmentReader(file, segment, segment.boundaryBefore(segment.sizeBytes), segment.sizeBytes);
+    let ended: EpochEndOperation | undefined;
+    for (let record = await reader.next(); record !== undefined; record = await reader.next()) {
+      if (record.type === 'frame') ended = epochEndOf(operationsOf(segment, record));
+    }
+    if (reader.badReason !== undefined) throw damaged(segment.path, reader.offset, reader.badReason);
+    return ended;
+  } finally {
+    await file.close();
+  }
+}
+
+function epochEndOf(operations: readonly Operation[]): EpochEndOperation | undefined {
+  return operations.find((operation) => operation.kind === 'epoch-end');
 }
 
 /** The store's position must be the end of a frame with the same chain; else log and store don't belong together. */
@@ -178,9 +212,14 @@ function checkApplied(path: string, offset: number, end: LogPoint, applied: LogP
   throw damaged(path, offset, `the store has applied LSN ${applied.lsn} with chain ${applied.chain}, which is not in this log`);
 }
 
-function advanceHistory(history: EpochHistory, segment: Segment, record: FrameRecord, chainBefore: number): EpochHistory {
+function operationsOf(segment: Segment, record: FrameRecord): readonly Operation[] {
+  return inThisLog(segment, record, () => decodeOperations(record.payload, record.header.operationCount));
+}
+
+/** What does not fit in a frame whose checksums do is damage: it names file and offset. */
+function inThisLog<Value>(segment: Segment, record: FrameRecord, judge: () => Value): Value {
   try {
-    return historyAfter(history, { ...record.header, chainBefore }, decodeOperations(record.payload, record.header.operationCount));
+    return judge();
   } catch (error) {
     if (error instanceof OperationFormatError || error instanceof ShiplogError) {
       throw damaged(segment.path, record.offset, error.message, error);

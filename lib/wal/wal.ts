@@ -10,7 +10,7 @@
 import type { EpochHistory, EpochRef, LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError, assert, isShiplogError, messageOf } from '../base/errors.ts';
 import { KIB, LIMITS } from '../base/limits.ts';
-import type { Batch, Operation } from '../base/operation.ts';
+import type { Batch, EpochEndOperation, Operation } from '../base/operation.ts';
 import { Watermark } from '../base/watermark.ts';
 import type { Clock } from '../env/clock.ts';
 import { type Disk, type DiskFile, DiskFullError, writeFully } from '../env/disk.ts';
@@ -18,7 +18,7 @@ import type { Random } from '../env/random.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { FRAME_HEADER_BYTES, type FrameHeader, chainOfFrame, encodeFrame, lastLsnOf, sealFrameHeader } from './frame.ts';
-import { historyAfter } from './history-check.ts';
+import { endAfter, historyAfter } from './history-check.ts';
 import { MARK_BYTES, type MarkKind, encodeMark } from './mark.ts';
 import { decodeOperations, encodedSize } from './operation-codec.ts';
 import { type RetentionRules, planRetention } from './retention.ts';
@@ -84,6 +84,7 @@ export class Wal {
   #isActiveSealed = false;
   #end: LogPoint;
   #history: EpochHistory;
+  #ended: EpochEndOperation | undefined;
   #checkpointedLsn: number;
   /** Segments, counted from the oldest, up to the newest that was found damaged. */
   #damagedCount = 0;
@@ -97,6 +98,7 @@ export class Wal {
     this.#segments = [...recovered.segments];
     this.#end = recovered.end;
     this.#history = recovered.history;
+    this.#ended = recovered.ended;
     this.#isActiveSealed = recovered.isSealed;
     this.#checkpointedLsn = options.checkpointedLsn ?? options.applied.lsn;
     this.durable = new Watermark('durable', recovered.end.lsn);
@@ -124,6 +126,11 @@ export class Wal {
   /** Epoch history up to `end`. */
   get history(): EpochHistory {
     return this.#history;
+  }
+
+  /** The epoch-end record with which the log ends: until an epoch is opened it takes no write. */
+  get ended(): EpochEndOperation | undefined {
+    return this.#ended;
   }
 
   /** The end before the oldest frame that can be had from here: what is damaged is as good as gone. */
@@ -207,6 +214,7 @@ export class Wal {
     segment.noteBoundary(group.end, segment.sizeBytes);
     this.#end = group.end;
     this.#history = group.history;
+    this.#ended = group.ended;
     this.durable.advance(group.end.lsn);
     return group.batches;
   }
@@ -217,6 +225,7 @@ export class Wal {
     const bytes = Buffer.allocUnsafe(size);
     let end = this.#end;
     let history = this.#history;
+    let ended = this.#ended;
     let offset = encodeMark({ kind: 'sync', durable: end }, bytes, 0, segment.sizeBytes, segment.markSeed);
     const batches: LoggedBatch[] = [];
     for (const source of sources) {
@@ -234,13 +243,14 @@ export class Wal {
         source.bytes.copy(bytes, offset);
         sealFrameHeader(bytes, offset, segment.frameSeed);
       }
+      ended = endAfter(ended, firstLsn, source.operations);
       history = historyAfter(history, { firstLsn, epochNumber, chainBefore: end.chain }, source.operations);
       end = { lsn: firstLsn + source.operations.length - 1, chain: frame.chain };
       batches.push({ firstLsn, lastLsn: end.lsn, epochNumber, wallMs, chain: end.chain, operations: source.operations, frameBytes: frame.end - offset });
       offset = frame.end;
     }
     assert(offset === size, `group of ${offset} bytes, announced ${size}`);
-    return { bytes, end, history, batches };
+    return { bytes, end, history, ended, batches };
   }
 
   /** Writes at the durable end and syncs; on a full disk, cuts back to where it was. */

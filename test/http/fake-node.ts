@@ -3,6 +3,7 @@ import { EpochHistory } from '../../lib/base/epoch-history.ts';
 import { ShiplogError } from '../../lib/base/errors.ts';
 import type { DataOperation } from '../../lib/base/operation.ts';
 import { type Position, formatPosition } from '../../lib/base/position.ts';
+import type { PromoteEvent } from '../../lib/failover/promote-events.ts';
 import type { TransportRequest, TransportResponse } from '../../lib/env/transport.ts';
 import type {
   ForwardedResponse,
@@ -81,6 +82,18 @@ export class FakeNode implements NodeApi {
     return this.serve(request);
   }
 
+  async *promote(): AsyncGenerator<PromoteEvent> {
+    yield { type: 'refused', code: 'promotion-refused', message: 'this fake stays what it is', betterUrl: null, command: null };
+  }
+
+  forget(nodeIdOrName: string): Promise<void> {
+    return Promise.reject(new ShiplogError('not-found', nodeIdOrName));
+  }
+
+  rejoin(): Promise<void> {
+    return Promise.reject(new ShiplogError('bad-request', 'there is nothing to allow'));
+  }
+
   status(): NodeStatus {
     const position = formatPosition(this.visiblePosition());
     return {
@@ -100,6 +113,9 @@ export class FakeNode implements NodeApi {
       members: [],
       followers: [],
       tasks: [],
+      promise: null,
+      fence: null,
+      salvage: [],
       log: { segments: 1, bytes: 0, firstLsn: 1 },
     };
   }

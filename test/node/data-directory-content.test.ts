@@ -49,7 +49,7 @@ describe('a data directory that is not what it should be', () => {
   it('is refused where node.json is missing although there are data', async () => {
     const directory = await open();
     const generation = await directory.newGeneration();
-    await directory.setCurrent({ generation, clusterId: 'cd'.repeat(16), base: { lsn: 0, chain: 0 }, history: EpochHistory.EMPTY });
+    await directory.setCurrent({ generation, clusterId: 'cd'.repeat(16), base: { lsn: 0, chain: 0 }, history: EpochHistory.EMPTY, kept: [] });
     await directory.close();
     // Without a segment it is a founding or restore that was interrupted at its last step.
     expect(await refusal()).to.equal('not refused');

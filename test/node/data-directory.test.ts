@@ -16,10 +16,10 @@ function open(disk: MemoryDisk): Promise<DataDirectory> {
 
 async function withData(disk = new MemoryDisk({ seed: 1 })): Promise<MemoryDisk> {
   const directory = await open(disk);
-  await directory.setRole('replica', 'http://primary');
+  await directory.setIdentity({ role: 'replica', upstreamUrl: 'http://primary' });
   const generation = await directory.newGeneration();
   disk.place(generation.databasePath, Buffer.from('a database'));
-  await directory.setCurrent({ generation, clusterId: 'c'.repeat(32), base: { lsn: 5, chain: 9 }, history });
+  await directory.setCurrent({ generation, clusterId: 'c'.repeat(32), base: { lsn: 5, chain: 9 }, history, kept: [] });
   await directory.close();
   return disk;
 }
@@ -29,7 +29,7 @@ describe('DataDirectory', () => {
     const disk = (await withData()).crash({ survives: 'nothing' });
     const directory = await open(disk);
     expect(directory.identity).to.deep.equal({ nodeId: NODE_ID, role: 'replica', upstreamUrl: 'http://primary' });
-    expect(directory.current).to.deep.include({ clusterId: 'c'.repeat(32), base: { lsn: 5, chain: 9 }, history });
+    expect(directory.current).to.deep.include({ clusterId: 'c'.repeat(32), base: { lsn: 5, chain: 9 }, history, kept: [] });
     expect((await readCurrent(disk, PATH))?.generation.databasePath).to.equal(`${PATH}/gen-000001/store.sqlite`);
   });
 
@@ -54,7 +54,7 @@ describe('DataDirectory', () => {
         const directory = await open(disk);
         const generation = await directory.newGeneration();
         disk.place(generation.databasePath, Buffer.from('new'));
-        await directory.setCurrent({ generation, clusterId: 'c'.repeat(32), base: { lsn: 50, chain: 90 }, history });
+        await directory.setCurrent({ generation, clusterId: 'c'.repeat(32), base: { lsn: 50, chain: 90 }, history, kept: [] });
         return true;
       })();
       isThrough = await Promise.race([life, disk.halted.then(() => false)]);

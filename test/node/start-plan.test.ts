@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { type StartFacts, type StartPlan, planStart } from '../../lib/node/start-plan.ts';
 
-const nothing: StartFacts = { hasData: false, storedRole: null, storedUpstreamUrl: null, follow: undefined, peers: [], isNewCluster: false };
+const nothing: StartFacts = { hasData: false, storedRole: null, storedUpstreamUrl: null, storedFollow: null, follow: undefined, peers: [], isNewCluster: false };
 const asPrimary = { hasData: true, storedRole: 'primary' } as const;
 const asReplica = { hasData: true, storedRole: 'replica', storedUpstreamUrl: 'http://old' } as const;
 
@@ -16,6 +16,7 @@ describe('planStart', () => {
     ['stays primary with peers', { ...asPrimary, peers: ['http://p'] }, { kind: 'open-primary', isFollowIgnored: false }],
     ['follows whom it followed', asReplica, { kind: 'open-replica', upstreamUrl: 'http://old' }],
     ['follows whom it is told to follow now', { ...asReplica, follow: 'http://new' }, { kind: 'open-replica', upstreamUrl: 'http://new' }],
+    ['does not go back to the one that an unchanged configuration names', { ...asReplica, storedFollow: 'http://gone', follow: 'http://gone' }, { kind: 'open-replica', upstreamUrl: 'http://old' }],
     ['goes on with a bootstrap that was interrupted', { storedRole: 'replica', storedUpstreamUrl: 'http://old' }, { kind: 'join', upstreamUrl: 'http://old' }],
     ['never founds a cluster where it was a replica, even when told to', { storedRole: 'replica', storedUpstreamUrl: 'http://old', isNewCluster: true }, { kind: 'join', upstreamUrl: 'http://old' }],
     ['founds again where founding was interrupted', { storedRole: 'primary' }, { kind: 'found' }],

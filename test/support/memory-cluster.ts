@@ -115,6 +115,7 @@ export class Machine {
     });
     this.#node = node;
     network.listen(this.url, handlerOf(node));
+    await node.takeUpRole();
     return node;
   }
 

@@ -66,6 +66,7 @@ describe('config/systemd/shiplog@.service', () => {
       unreachable: true,
       notEqual: true,
       outcomeUnknown: true,
+      promotionRefused: true,
       logDamaged: false,
       logPoisoned: false,
       dataDirectoryInUse: true,

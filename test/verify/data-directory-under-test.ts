@@ -45,7 +45,7 @@ export class NodeUnderTest {
     const directory = await DataDirectory.open({ disk: DISK, logger: SILENT_LOGGER, path, newNodeId: () => 'a1'.repeat(16) });
     const generation = await directory.newGeneration();
     createSqliteDatabase(generation.databasePath, { clusterId: CLUSTER_ID });
-    await directory.setCurrent({ generation, clusterId: CLUSTER_ID, base: ZERO, history: EpochHistory.EMPTY });
+    await directory.setCurrent({ generation, clusterId: CLUSTER_ID, base: ZERO, history: EpochHistory.EMPTY, kept: [] });
     const store = await SqliteStore.open({ path: generation.databasePath });
     const wal = await openWal(DISK, { directory: generation.walDirectory, segmentBytes: options.segmentBytes ?? 600 });
     const node = new NodeUnderTest(path, directory, generation, wal, store);

@@ -63,7 +63,7 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
     const kind = bodyKindOf(ctx.req.headers);
     const condition = writeConditionOf(ctx.req.headers);
     // Asked before the upload too: a node that can't take the write should say so before it takes the body.
-    if (redirected(ctx, node, routeOfWrite(ctx, node))) return;
+    if (redirected(ctx, node, await routeOfWrite(ctx, node))) return;
 
     const reservation = requestBodies.open();
     try {
@@ -82,7 +82,7 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
   });
 
   async function carryOut(ctx: HttpContext, operation: DataOperation, condition: WriteCondition, body: Buffer | undefined): Promise<void> {
-    const route = routeOfWrite(ctx, node);
+    const route = await routeOfWrite(ctx, node);
     if (redirected(ctx, node, route)) return;
     if (route.kind === 'forward') {
       const response = await node.forward(route.primaryUrl, forwardedRequest(ctx, body, node.nodeId));
@@ -143,8 +143,8 @@ function refuseParameters(query: string): void {
   }
 }
 
-function routeOfWrite(ctx: HttpContext, node: NodeApi): WriteRoute {
-  const route = node.writeRoute();
+async function routeOfWrite(ctx: HttpContext, node: NodeApi): Promise<WriteRoute> {
+  const route = await node.writeRoute();
   const forwardedBy = ctx.req.headers[FORWARDED_HEADER];
   if (route.kind !== 'local' && forwardedBy !== undefined) {
     // Two nodes that take each other for the primary would pass it to and fro for ever.

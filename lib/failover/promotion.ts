@@ -1,0 +1,234 @@
+/**
+ * One promotion, carried out by its target: the command that asked for it may die.
+ *
+ *   switchover   promise to oneself ▶ the primary ends its epoch ▶ our log ends with that record ▶ open
+ *   failover     promise to oneself ▶ all member replicas promise ▶ nobody is further ▶ open
+ *
+ * The promise to oneself names the epoch's random id and is durable first. Giving up means to
+ * withdraw it durably: nothing can come of that id any more, so the others may go on.
+ */
+import type { EpochRef } from '../base/epoch-history.ts';
+import { ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
+import { epochTagOf, formatPosition } from '../base/position.ts';
+import { randomId } from '../env/random.ts';
+import type { Member } from '../replication/member-list.ts';
+import type { FailoverHost } from './failover-host.ts';
+import type { Failover } from './failover.ts';
+import { type PeerState, parsePeerState } from './peer-state.ts';
+import type { EpochPromise } from './promise-book.ts';
+import type { PromoteEvent, PromoteOptions, PromotionKind, PromotionRefusal } from './promote-events.ts';
+import { type JudgedPromotion, judgePromotion, positionOf } from './promotion-plan.ts';
+
+/** For the record that ends the epoch to arrive here, with writes waiting. */
+const CATCH_UP_TIMEOUT_MS = 10_000;
+
+export class Promotion {
+  readonly #host: FailoverHost;
+  readonly #failover: Failover;
+  readonly #options: PromoteOptions;
+  readonly #emit: (event: PromoteEvent) => void;
+
+  constructor(host: FailoverHost, failover: Failover, options: PromoteOptions, emit: (event: PromoteEvent) => void) {
+    this.#host = host;
+    this.#failover = failover;
+    this.#options = options;
+    this.#emit = emit;
+  }
+
+  /** Runs to its end; what goes wrong is said by a `refused` event. */
+  async run(): Promise<void> {
+    try {
+      const judged = await this.#plan();
+      this.#emit({ type: 'plan', plan: judged.plan });
+      if (this.#options.isDryRun) return;
+      if (judged.plan.refusal !== null) return this.#refuse(judged.plan.refusal);
+      await this.#failover.exclusivelySoon(`promoting itself`, () => this.#carryOut(judged));
+    } catch (error) {
+      this.#refuse({ code: isShiplogError(error) ? error.code : 'internal', message: messageOf(error), betterUrl: null, command: null });
+    }
+  }
+
+  async #plan(): Promise<JudgedPromotion> {
+    const { members, answers } = await this.#askEveryone();
+    return this.#judge(members, answers, false);
+  }
+
+  /** Also members that only others know: a primary may have taken one in while we were cut off. */
+  async #askEveryone(): Promise<{ members: readonly Member[]; answers: Map<string, PeerState> }> {
+    const { nodeId, peerState } = { nodeId: this.#host.nodeId, peerState: this.#host.peerState() };
+    const members = new Map(peerState.members.map((member) => [member.nodeId, member]));
+    members.set(nodeId, { nodeId, name: peerState.name, url: peerState.url });
+    const answers = new Map<string, PeerState>();
+    const askedUrls = new Set<string>([peerState.url]);
+    for (;;) {
+      const urls = [...members.values()].map((member) => member.url).filter((url) => !askedUrls.has(url));
+      if (urls.length === 0) return { members: [...members.values()], answers };
+      for (const url of urls) askedUrls.add(url);
+      for (const answer of (await this.#failover.askStates(urls)).values()) {
+        if (answer.clusterId !== peerState.clusterId || !members.has(answer.nodeId)) continue;
+        answers.set(answer.nodeId, answer);
+        for (const member of answer.members) if (!members.has(member.nodeId)) members.set(member.nodeId, member);
+      }
+    }
+  }
+
+  #judge(members: readonly Member[], answers: ReadonlyMap<string, PeerState>, havePromised: boolean): JudgedPromotion {
+    const own = this.#host.peerState();
+    return judgePromotion({ own, members, answers, primaryNodeId: this.#primaryNodeId(own, answers), options: this.#options, havePromised });
+  }
+
+  /** The primary of the last epoch that anybody heard of: the one that need not promise when it is gone. */
+  #primaryNodeId(own: PeerState, answers: ReadonlyMap<string, PeerState>): string | null {
+    if (own.history.current !== undefined && this.#host.reignEpochId === own.history.current.id) return own.nodeId;
+    let heard = own.heard;
+    for (const peer of answers.values()) {
+      if (peer.state === 'primary' && peer.history.current?.number === own.history.current?.number) return peer.nodeId;
+      if (peer.heard !== null && (heard === null || peer.heard.epoch.number > heard.epoch.number)) heard = peer.heard;
+    }
+    return heard?.primaryNodeId ?? null;
+  }
+
+  async #carryOut(planned: JudgedPromotion): Promise<void> {
+    if (planned.kind === 'none') return this.#sayPrimary('none', null, []);
+    // Asked again within the change: nobody else changes this node's role from here on.
+    const { members, answers } = await this.#askEveryone();
+    const judged = this.#judge(members, answers, false);
+    if (judged.plan.refusal !== null) return this.#refuse(judged.plan.refusal);
+    switch (judged.kind) {
+      case 'none':
+        return this.#sayPrimary('none', null, []);
+      case 'switchover':
+        return this.#switchOver(judged.primary!, members, answers);
+      case 'failover':
+      case 'forced':
+        if (this.#ownEndedEpoch() !== undefined) return this.#open('switchover', this.#ownEndedEpoch()!, null, []);
+        return this.#failOver(members, answers);
+    }
+  }
+
+  /** A switchover that was interrupted after the primary had ended its epoch for us. */
+  #ownEndedEpoch(): EpochRef | undefined {
+    const { ended, nodeId } = this.#host;
+    const { promise } = this.#failover;
+    return ended !== undefined && ended.targetNodeId === nodeId && promise?.epoch.id === ended.nextEpoch.id ? ended.nextEpoch : undefined;
+  }
+
+  async #switchOver(primary: PeerState, members: readonly Member[], answers: ReadonlyMap<string, PeerState>): Promise<void> {
+    const promise = this.#newPromise('switchover', answers);
+    await this.#failover.book.make(promise);
+    this.#step('stopping-writes', `${primary.name} finishes the writes it has taken and ends its epoch`);
+    try {
+      await this.#failover.askHandover(primary, promise.epoch);
+    } catch (error) {
+      // A refusal is certain. Without an answer the epoch may have ended all the same: then our log says so.
+      if (isShiplogError(error) && error.code !== 'peer-protocol' && error.code !== 'outcome-unknown') {
+        await this.#giveUp(promise, []);
+        return this.#refuse({ code: error.code, message: messageOf(error), betterUrl: null, command: null });
+      }
+      this.#host.logger.warn('no answer to the handover; waiting for the end of the epoch in the log', { reason: messageOf(error) });
+    }
+    this.#step('catching-up', 'taking what is left of the log');
+    if (!(await this.#isEndedInTime(promise.epoch.id))) {
+      await this.#giveUp(promise, members);
+      return this.#refuse({ code: 'promotion-refused', message: `the end of ${primary.name}'s epoch did not arrive within ${CATCH_UP_TIMEOUT_MS} ms: given up, ${primary.name} takes writes again once it knows`, betterUrl: null, command: `bin/promote ${this.#host.peerState().url}` });
+    }
+    await this.#open('switchover', promise.epoch, null, []);
+  }
+
+  async #isEndedInTime(epochId: string): Promise<boolean> {
+    const deadline = new AbortController();
+    const timer = this.#host.environment.clock.setTimer(CATCH_UP_TIMEOUT_MS, () => deadline.abort(new Error('the deadline')));
+    try {
+      await this.#host.untilEnded(epochId, deadline.signal);
+      return true;
+    } catch {
+      return false;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  async #failOver(members: readonly Member[], before: ReadonlyMap<string, PeerState>): Promise<void> {
+    const isPrimary = this.#host.state === 'primary';
+    const promise = this.#newPromise('failover', before);
+    await this.#failover.book.make(promise);
+    if (!isPrimary) await this.#host.pauseFollowing();
+    this.#step('collecting-promises', 'the other replicas stop following and say where they are');
+    const { answers, refusals } = await this.#collect(members, promise);
+    const judged = this.#judge(members, answers, true);
+    const refusal = judged.plan.refusal ?? (refusals.length > 0 && !this.#options.force ? { code: 'promotion-refused', message: refusals.join('; '), betterUrl: null, command: `bin/promote ${this.#host.peerState().url} --force --accept-loss 0` } : null);
+    if (refusal !== null) {
+      await this.#giveUp(promise, members);
+      return this.#refuse(refusal);
+    }
+    const own = this.#host.peerState();
+    const isLoss = judged.announcedLsn > own.end.lsn;
+    const lost = isLoss ? { afterPosition: positionOf(own, own.end.lsn), throughPosition: positionOf(own, judged.announcedLsn), operations: judged.announcedLsn - own.end.lsn } : null;
+    await this.#open(judged.kind === 'forced' || refusals.length > 0 ? 'forced' : 'failover', promise.epoch, lost, judged.plan.warnings);
+  }
+
+  /** Everybody who answers with a promise; the reasons of those who refused. */
+  async #collect(members: readonly Member[], promise: EpochPromise): Promise<{ answers: Map<string, PeerState>; refusals: string[] }> {
+    const answers = new Map<string, PeerState>();
+    const refusals: string[] = [];
+    const others = members.filter((member) => member.nodeId !== this.#host.nodeId);
+    await Promise.all(
+      others.map(async (member) => {
+        try {
+          const state = await this.#failover.askPromise(member, promise, this.#options.force);
+          if (state.nodeId === member.nodeId && state.promise?.epoch.id === promise.epoch.id) answers.set(member.nodeId, state);
+        } catch (error) {
+          // It answered, but gave no promise: where it is still counts, as a reason against.
+          if (!isShiplogError(error) || error.code === 'peer-protocol') return;
+          refusals.push(messageOf(error));
+          const told = error.extra['state'];
+          if (told !== undefined) answers.set(member.nodeId, parsePeerState(told));
+        }
+      }),
+    );
+    return { answers, refusals };
+  }
+
+  #newPromise(kind: EpochPromise['kind'], answers: ReadonlyMap<string, PeerState>): EpochPromise {
+    const own = this.#host.peerState();
+    const numbers = [own, ...answers.values()].flatMap((peer) => [peer.history.current?.number ?? 0, peer.promise?.epoch.number ?? 0, peer.heard?.epoch.number ?? 0]);
+    const number = 1 + Math.max(this.#failover.book.numberMax, ...numbers);
+    return { kind, epoch: { number, id: randomId(this.#host.environment.random) }, targetNodeId: own.nodeId, targetUrl: own.url };
+  }
+
+  /** Durable before anybody is told: from here on nothing can come of the promise. */
+  async #giveUp(promise: EpochPromise, members: readonly Member[]): Promise<void> {
+    await this.#failover.book.withdraw();
+    if (this.#host.state === 'promised') this.#host.resumeFollowing();
+    const others = members.filter((member) => member.nodeId !== this.#host.nodeId);
+    await Promise.all(others.map((member) => this.#failover.askWithdraw(member, promise.epoch)));
+  }
+
+  async #open(kind: Exclude<PromotionKind, 'none'>, epoch: EpochRef, lost: Extract<PromoteEvent, { type: 'promoted' }>['lost'], warnings: readonly string[]): Promise<void> {
+    this.#step('opening', `opening epoch ${epoch.number}`);
+    const { acceptLoss } = this.#options;
+    await this.#host.openEpoch(kind, epoch, kind !== 'forced' ? 0 : acceptLoss === 'unknown' ? null : acceptLoss);
+    // Said at once: whether the others can be told does not change it, and they are told until they know.
+    this.#step('announcing', 'telling the members');
+    void this.#failover.announce();
+    this.#sayPrimary(kind, lost, warnings);
+  }
+
+  #sayPrimary(kind: PromotionKind, lost: Extract<PromoteEvent, { type: 'promoted' }>['lost'], warnings: readonly string[]): void {
+    const own = this.#host.peerState();
+    const epoch = own.history.current;
+    if (epoch === undefined) throw new ShiplogError('not-ready', 'this node holds no data');
+    const position = formatPosition({ epochNumber: epoch.number, epochTag: epochTagOf(epoch.id), lsn: epoch.firstLsn });
+    this.#emit({ type: 'promoted', kind, epoch: { number: epoch.number, id: epoch.id }, position, nodeId: own.nodeId, url: own.url, lost, warnings });
+  }
+
+  #step(step: Extract<PromoteEvent, { type: 'step' }>['step'], message: string): void {
+    this.#host.logger.info('promotion', { step, message });
+    this.#emit({ type: 'step', step, message });
+  }
+
+  #refuse(refusal: PromotionRefusal): void {
+    this.#host.logger.warn('the promotion was refused', { code: refusal.code, reason: refusal.message });
+    this.#emit({ type: 'refused', ...refusal });
+  }
+}
