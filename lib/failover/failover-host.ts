@@ -26,6 +26,8 @@ export interface FailoverHost {
   peerState(): PeerState;
   /** Is a stream to this follower alive? */
   isStreamingTo(nodeId: string): boolean;
+  /** How long nothing new has come of the primary through the upstream. */
+  upstreamSilentMs(): number;
   /** Durable position that a follower confirmed last. */
   confirmedLsn(nodeId: string): number | null;
 

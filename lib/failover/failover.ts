@@ -251,6 +251,11 @@ export class Failover {
   async #turnTo(primary: PeerState): Promise<void> {
     const { state, reignEpochId, isRejoinAllowed, upstreamUrl } = this.#host;
     const own = this.#host.peerState();
+    const isSameEpoch = primary.history.current!.id === own.history.current?.id;
+    // What made it stop is in this very epoch: only a later one, or an operator, can mend that.
+    if (state === 'diverged' && isSameEpoch) return;
+    // A link that is down for a moment is no reason to leave the upstream that it was given.
+    if (state === 'following' && isSameEpoch && this.#host.upstreamSilentMs() < LIMITS.peerSilentMs) return this.#host.followAgain();
     if (state === 'bootstrapping') {
       // It asks on by itself; a dead upstream is what this is for.
       if (upstreamUrl !== primary.url) await this.#host.follow(primary.url);

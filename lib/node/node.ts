@@ -213,6 +213,9 @@ export class Node implements NodeApi {
 
   async #openAsReplica(upstreamUrl: string): Promise<void> {
     const { book } = this.#failover;
+    const { fence, configuredFollow } = this.#directory.identity;
+    // Whoever names another upstream has looked at why it stopped; the handshake judges anew.
+    if (fence?.kind === 'diverged' && (this.#options.follow ?? null) !== configuredFollow) await this.#directory.setIdentity({ fence: null });
     await this.#setUpstream(upstreamUrl);
     await this.#openEngine();
     this.#throwIfFailed();
@@ -439,6 +442,7 @@ export class Node implements NodeApi {
       },
       peerState: () => this.#peerState(),
       isStreamingTo: (nodeId) => this.#sender?.followers.some((follower) => follower.nodeId === nodeId && follower.streamId !== null) ?? false,
+      upstreamSilentMs: () => this.#receiver?.primarySilentMs() ?? 0,
       confirmedLsn: (nodeId) => this.#sender?.followers.find((follower) => follower.nodeId === nodeId)?.durableLsn ?? null,
       fence: (kind, reason) => this.#fence(kind, reason),
       diverge: (reason) => this.#diverge(reason),

@@ -82,6 +82,7 @@ export class LogReceiver {
   #caughtUpMs: number | undefined;
   /** Monotonic ms of the last heartbeat that was a new one: a replica between hands on old ones too. */
   #primaryHeardMs = Number.NEGATIVE_INFINITY;
+  #startedMs = 0;
   #lastError: string | undefined;
 
   constructor(options: LogReceiverOptions) {
@@ -97,7 +98,13 @@ export class LogReceiver {
     return this.#isConnected && this.#options.clock.monotonicMs() - this.#primaryHeardMs < LIMITS.primarySilentMs;
   }
 
+  /** Since the last new heartbeat of the primary, or since the start. */
+  primarySilentMs(): number {
+    return this.#options.clock.monotonicMs() - Math.max(this.#primaryHeardMs, this.#startedMs);
+  }
+
   start(): void {
+    this.#startedMs = this.#options.clock.monotonicMs();
     this.#running = this.#run();
   }
 

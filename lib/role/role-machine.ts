@@ -83,6 +83,8 @@ const TRANSITIONS: Readonly<Record<RoleState, Partial<Record<RoleEvent, Transiti
     'recovered-without-data': BOOTSTRAP,
     'recovered-handed-over': { to: 'handed-over', effects: [] },
     'recovered-promised': PROMISED,
+    // It had diverged before the restart.
+    'history-diverged': DIVERGED,
     superseded: FENCED,
     'primary-found': FOLLOW,
     'stop-requested': STOP,

@@ -152,6 +152,49 @@ describe('a change of the primary', () => {
     await cluster.stopAll();
   });
 
+  it('stops a replica that holds what a forced promotion gave up, also after a restart, until an operator allows it', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(5);
+    await untilEqual(cluster, a, b, c);
+    cluster.network.partition(a.url, b.url);
+    cluster.network.partition(b.url, c.url);
+    await a.fill(3, 'more');
+    await cluster.clock.untilTrue(() => c.get('more2') !== undefined);
+    await cluster.clock.advance(15_000);
+    a.crash();
+    expect(await promote(cluster, b, { force: true, acceptLoss: 'unknown' })).to.include({ type: 'promoted', kind: 'forced' });
+    cluster.network.heal();
+    await cluster.clock.untilTrue(() => c.node.status().state === 'diverged');
+    expect(() => c.get('more2')).to.throw('did not write them itself').with.property('code', 'not-ready');
+    await c.stop();
+    await c.start();
+    await cluster.clock.advance(5_000);
+    expect(c.node.status().state).to.equal('diverged');
+    await cluster.clock.until(c.node.rejoin());
+    await untilEqual(cluster, b, c);
+    expect(c.get('more2')).to.equal(undefined);
+    expect(c.node.status().salvage).to.have.lengthOf(1);
+    await cluster.stopAll();
+  });
+
+  it('takes no write after the end of its epoch, whatever happens next', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(5);
+    await untilEqual(cluster, a, b, c);
+    cluster.network.faultOf = ({ target, to }) => (to === a.url && target === '/peer/handover' ? { loseAnswer: true } : undefined);
+    promote(cluster, b).catch(() => {});
+    await cluster.clock.untilTrue(() => a.node.status().state === 'handed-over');
+    b.crash();
+    c.crash();
+    a.crash({ survives: 'nothing' });
+    await a.start();
+    await cluster.clock.advance(30_000);
+    expect(a.node.status().state).to.equal('handed-over');
+    const refused = await cluster.clock.until(a.put('late', 'x').then(() => 'written', (error: { code: string }) => error.code));
+    expect(refused).to.equal('not-primary');
+    await cluster.stopAll();
+  });
+
   it('keeps a promoted replica primary after a restart with its old configuration', async () => {
     const { cluster, a, b, c } = await threeNodes();
     await a.fill(5);

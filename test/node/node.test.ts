@@ -518,16 +518,18 @@ describe('a replica', () => {
       await cluster.stopAll();
     });
 
-    it('stops where the twin has less than it holds itself', async () => {
+    it('has the twin fenced where that has less of their epoch than it holds itself', async () => {
       const { cluster, primary, twin, replica } = await twins();
       await primary.fill(5, 'true');
       await replica.start();
       await cluster.clock.untilTrue(() => replica.get('true4') !== undefined);
       await replica.stop();
       await replica.start({ follow: twin.url });
-      await cluster.clock.advance(1_000);
-      expect(replica.node.status().upstream?.lastError).to.contain('you are at LSN');
-      expect(replica.node.status()).to.include({ state: 'diverged' });
+      await cluster.clock.untilTrue(() => twin.node.status().state === 'fenced');
+      expect(twin.node.status().fence).to.include({ kind: 'lost-data' });
+      expect(() => twin.node.read('key1')).to.throw(ShiplogError).with.property('code', 'not-ready');
+      expect(replica.get('true4')).to.not.equal(undefined);
+      expect(primary.node.status().state).to.equal('primary');
       await cluster.stopAll();
     });
   });
