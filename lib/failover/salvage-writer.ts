@@ -7,7 +7,6 @@
  */
 import { crc32 } from 'node:zlib';
 import type { EpochHistory } from '../base/epoch-history.ts';
-import { ShiplogError } from '../base/errors.ts';
 import { KIB } from '../base/limits.ts';
 import type { Operation } from '../base/operation.ts';
 import { formatPosition } from '../base/position.ts';
@@ -30,10 +29,13 @@ export interface SalvageInput {
 
 const CHUNK_BYTES = 256 * KIB;
 
-/** @returns the file's name. @throws ShiplogError `position-gone` where the log no longer reaches back to the fork. */
+/**
+ * Where the log no longer reaches back to the fork, the file has what the log has, and says that it is
+ * incomplete: the rest is in the generation that is kept, as rows with an LSN after the fork.
+ * @returns the file's name.
+ */
 export async function writeSalvage(input: SalvageInput): Promise<string> {
   const { disk, wal, forkLsn } = input;
-  if (wal.start.lsn > forkLsn) throw new ShiplogError('position-gone', `the log begins after LSN ${wal.start.lsn}, operations to set aside after LSN ${forkLsn}`);
   const directory = `${input.dataDirectory}/salvage`;
   const name = `${formatPosition(wal.history.positionOf(wal.end.lsn))}.ndjson`;
   await disk.makeDirectory(directory);
@@ -62,7 +64,7 @@ export async function writeSalvage(input: SalvageInput): Promise<string> {
       if (pendingLength >= CHUNK_BYTES) await flush();
     };
     await add(headerOf(input));
-    for await (const batch of wal.readBatches(forkLsn)) {
+    for await (const batch of wal.readBatches(Math.max(forkLsn, wal.start.lsn))) {
       for (const [index, operation] of batch.operations.entries()) {
         await add(lineOf(operation, batch.firstLsn + index, batch.wallMs, wal.history));
         operations += 1;
@@ -87,7 +89,8 @@ function headerOf({ wal, clusterId, nodeId, forkLsn, generation, writtenAtMs }: 
     nodeId,
     forkPosition: formatPosition(wal.history.positionOf(forkLsn)),
     throughPosition: formatPosition(wal.history.positionOf(wal.end.lsn)),
-    isComplete: true,
+    isComplete: wal.start.lsn <= forkLsn,
+    ...(wal.start.lsn <= forkLsn ? {} : { missing: `operations up to LSN ${wal.start.lsn}: see rows of table kv with lsn > ${forkLsn} in ${generation}/store.sqlite` }),
     generation,
     writtenAtMs,
   };

@@ -71,10 +71,10 @@ export class MemoryStore implements Store {
    * What a new process finds after a crash: the last checkpoint and the first `kept` transactions
    * after it. This store is dead from then on.
    */
-  crash(kept: number): MemoryStore {
+  crash(kept: number, options: MemoryStoreOptions = this.#options): MemoryStore {
     assert(kept >= 0 && kept <= this.transactionsAtRisk, `can't keep ${kept} of ${this.transactionsAtRisk} transactions`);
     this.#closed = true;
-    return new MemoryStore(this.#options, this.#states[kept]!);
+    return new MemoryStore(options, this.#states[kept]!);
   }
 
   get(key: string): StoredRow | undefined {

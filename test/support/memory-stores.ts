@@ -35,7 +35,8 @@ export class MemoryStores implements StoreProvider {
     // Another file at the same path is another table.
     const store =
       known?.fileDigest === fileDigest
-        ? known.store.crash(known.store.transactionsAtRisk)
+        ? // The disk may be another one by now: that of the old incarnation answers nobody any more.
+          known.store.crash(known.store.transactionsAtRisk, { disk: this.#disk(), clock: this.#clock })
         : await MemoryStore.fromSnapshot({ disk: this.#disk(), clock: this.#clock }, path);
     this.#tables.set(path, { fileDigest, store });
     return this.wrap(store);
