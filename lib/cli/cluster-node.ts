@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import type { Environment } from '../env/environment.ts';
 import type { ShiplogClient } from '../client/shiplog-client.ts';
+import type { StatusDocument } from '../client/status-document.ts';
 import { sleep } from '../env/clock.ts';
 import type { PlannedNode } from './cluster-plan.ts';
 import { LogFile } from './log-file.ts';
@@ -63,15 +64,27 @@ export class ClusterNode {
     return this.#hasExited;
   }
 
-  /** Resolves with true once the node answers, with false when it exits first. */
-  async healthy(): Promise<boolean> {
+  /** Resolves with true once the node answers, or says that it waits for somebody; with false when it exits first. */
+  async ready(): Promise<boolean> {
     while (!this.#hasExited) {
-      const isHealthy = await this.#options.client.isHealthy().catch(() => false);
+      const isHealthy = await this.#options.client.isHealthy().catch(() => undefined);
+      const isUp = isHealthy === true || (isHealthy === false && (await this.#waitsForOperator()));
       // Whoever answers for a process that is gone, it is not this node.
-      if (isHealthy) return !this.#hasExited;
+      if (isUp) return !this.#hasExited;
       await sleep(this.#options.environment.clock, HEALTH_INTERVAL_MS);
     }
     return false;
+  }
+
+  /** Undefined where it does not answer. */
+  async status(): Promise<StatusDocument | undefined> {
+    return this.#hasExited ? undefined : this.#options.client.status().catch(() => undefined);
+  }
+
+  /** A former primary follows again by itself; from any other fence only a person leads back. */
+  async #waitsForOperator(): Promise<boolean> {
+    const fence = (await this.status())?.fence;
+    return fence != null && fence.kind !== 'superseded';
   }
 
   /** Asks for a clean stop. May be called again. */

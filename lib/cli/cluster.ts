@@ -3,15 +3,20 @@ import { relative, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { ShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { takesWrites } from '../client/find-primary.ts';
 import { ShiplogClient } from '../client/shiplog-client.ts';
+import type { StatusDocument } from '../client/status-document.ts';
 import { sleep } from '../env/clock.ts';
 import type { Environment } from '../env/environment.ts';
 import { TransportError } from '../env/transport.ts';
+import { PromiseBook } from '../failover/promise-book.ts';
+import { readCurrent, readIdentity } from '../node/data-directory.ts';
 import { printable } from '../observe/printable.ts';
 import { ClusterNode, type NodeExit } from './cluster-node.ts';
-import { type PlannedNode, REPLICAS_MAX, curlLines, planCluster, serveFlags, serveVariables } from './cluster-plan.ts';
+import { type FoundData, type PlannedNode, REPLICAS_MAX, type StartOrder, curlLines, orderStart, planCluster, replicaName, serveFlags, serveVariables } from './cluster-plan.ts';
 import type { CommandContext } from './command-context.ts';
 import { EXIT_CODES, exitCodeOf } from './exit-codes.ts';
+import { remarksOn } from './status-table.ts';
 
 export interface ClusterCommandOptions {
   /** Program and arguments that run this command line. */
@@ -24,12 +29,18 @@ export interface ClusterCommandOptions {
 const KILL_AFTER_MS = LIMITS.cleanStopMs + 2_000;
 const PORT_CHECK_TIMEOUT_MS = 1_000;
 const PATIENCE_MS = 3_000;
+/** A change of the primary that was interrupted by the last stop comes to its end by then. */
+const PRIMARY_PATIENCE_MS = 3_000;
+const PRIMARY_INTERVAL_MS = 100;
 
 export function addClusterCommand(program: Command, context: CommandContext, options: ClusterCommandOptions): void {
   program
     .command('cluster')
     .summary('start a primary and its replicas on this machine')
-    .description('Starts a primary and its replicas on this machine, each a process with a data directory of its own, until Ctrl-C.')
+    .description(
+      'Starts a primary and its replicas on this machine, each a process with a data directory of its own, until Ctrl-C. ' +
+        'Which node is the primary is what the data directories say: after a promotion it need not be the one of that name.',
+    )
     .option('--replicas <count>', `number of replicas, 0 to ${REPLICAS_MAX}`, integerOption(0, REPLICAS_MAX), 1)
     .option('--port <port>', 'port of the primary; each replica has one that is higher by 11', integerOption(1, 65_535), 4455)
     .option('--data-dir <directory>', "where the nodes' data directories are (default: data, in the project)")
@@ -68,7 +79,7 @@ class LocalCluster {
   async run(dataDirectory: string): Promise<void> {
     const { terminal } = this.#context;
     await Promise.all(this.#plans.map((plan) => checkPort(this.#environment, plan)));
-    await checkPrimaryData(this.#environment, this.#plans);
+    const order = await findOrder(this.#environment, this.#plans, dataDirectory);
     await this.#environment.disk.makeDirectory(dataDirectory);
 
     const signals = this.#context.takeSignals();
@@ -77,10 +88,10 @@ class LocalCluster {
       for (const node of this.#nodes) node.kill();
     });
     try {
-      const isUp = await Promise.race([this.#start().then(() => true), signals.stop.then(() => false), this.#failed.promise]);
-      if (isUp) {
+      const statuses = await Promise.race([this.#start(order), signals.stop.then(() => undefined), this.#failed.promise]);
+      if (statuses !== undefined) {
         this.#phase = 'running';
-        this.#showBanner();
+        this.#showBanner(statuses);
         await Promise.race([signals.stop, this.#failed.promise]);
       }
       terminal.note('stopping');
@@ -91,15 +102,18 @@ class LocalCluster {
     await this.#stop();
   }
 
-  /** A primary that can't start shall be the only one that complains, so the replicas come after it. */
-  async #start(): Promise<void> {
-    const [primary, ...replicas] = this.#plans;
+  /**
+   * Resolves with what each node is. A primary that can't start shall be the only one that complains, so
+   * the replicas come after it.
+   */
+  async #start({ first, others }: StartOrder): Promise<readonly (StatusDocument | undefined)[]> {
     const impatience = this.#environment.clock.setTimer(PATIENCE_MS, () => {
-      this.#context.terminal.note(`still starting; ${primary.logFile} and the logs beside it say more`);
+      this.#context.terminal.note(`still starting; ${first.logFile} and the logs beside it say more`);
     });
     try {
-      await this.#startNode(primary);
-      await Promise.all(replicas.map((plan) => this.#startNode(plan)));
+      await this.#startNode(first);
+      await Promise.all(others.map((plan) => this.#startNode(plan)));
+      return await this.#statuses();
     } finally {
       impatience.cancel();
     }
@@ -124,7 +138,7 @@ class LocalCluster {
     // A stop that came while the log file was opened did not see this node.
     if (this.#isStopping()) node.stop();
     void node.exited.then((exit) => this.#onExit(node, exit));
-    if (!(await node.healthy())) throw new NodeEndedError(plan, await node.exited);
+    if (!(await node.ready())) throw new NodeEndedError(plan, await node.exited);
   }
 
   #isStopping(): boolean {
@@ -148,15 +162,29 @@ class LocalCluster {
     this.#context.exitWith(error.exitCode);
   }
 
-  #showBanner(): void {
+  /** What each node is now, in the order of the plan; once there is a primary, if that doesn't take too long. */
+  async #statuses(): Promise<readonly (StatusDocument | undefined)[]> {
+    const { clock } = this.#environment;
+    const nodes = this.#plans.map((plan) => this.#nodes.find((node) => node.plan.name === plan.name));
+    const beganMs = clock.monotonicMs();
+    for (;;) {
+      const statuses = await Promise.all(nodes.map(async (node) => node?.status()));
+      const hasPrimary = statuses.some((status) => status !== undefined && takesWrites(status));
+      if (hasPrimary || clock.monotonicMs() - beganMs >= PRIMARY_PATIENCE_MS || this.#nodes.some((node) => node.hasExited)) return statuses;
+      await sleep(clock, PRIMARY_INTERVAL_MS);
+    }
+  }
+
+  #showBanner(statuses: readonly (StatusDocument | undefined)[]): void {
     const { terminal } = this.#context;
     terminal.note('');
     terminal.table(
-      ['node', 'url', 'data'],
-      this.#plans.map((plan) => [plan.name, plan.url, this.#shortPath(plan.dataDirectory)]),
+      ['node', 'role', 'url', 'data'],
+      this.#plans.map((plan, index) => [plan.name, roleOf(statuses[index]), plan.url, this.#shortPath(plan.dataDirectory)]),
     );
     const lines = curlLines(this.#plans).map((line) => `  ${terminal.colors.cyan(line)}`);
     terminal.note(['', 'Try:', ...lines, '', 'Ctrl-C stops all nodes; their data stays.', ''].join('\n'));
+    for (const remark of remarksOn(this.#plans.map(({ url }, index) => ({ url, status: statuses[index] ?? null })), true)) terminal.warn(remark);
     terminal.success(`${this.#plans.length === 1 ? 'the node is' : `all ${this.#plans.length} nodes are`} ready`);
   }
 
@@ -208,20 +236,37 @@ async function checkPort({ transport, clock }: Environment, plan: PlannedNode): 
   }
 }
 
-/**
- * A primary whose directory was moved away would found another cluster, which no replica follows.
- * @throws ShiplogError `data-directory-invalid`
- */
-async function checkPrimaryData({ disk }: Environment, [primary, ...replicas]: readonly [PlannedNode, ...PlannedNode[]]): Promise<void> {
-  const holdsData = ({ dataDirectory }: PlannedNode): Promise<boolean> => disk.exists(`${dataDirectory}/CURRENT`);
-  if (await holdsData(primary)) return;
-  for (const replica of replicas) {
-    if (!(await holdsData(replica))) continue;
-    throw new ShiplogError(
-      'data-directory-invalid',
-      `${primary.dataDirectory} holds no data, but ${replica.dataDirectory} does: put the primary's directory back, or move that of every replica away to begin with nothing`,
-    );
+/** @throws ShiplogError `data-directory-invalid`, before any process is started. */
+async function findOrder(environment: Environment, plans: readonly [PlannedNode, ...PlannedNode[]], dataDirectory: string): Promise<StartOrder> {
+  const found = new Map<string, FoundData>();
+  for (const plan of plans) found.set(plan.name, await findData(environment, plan.dataDirectory));
+  if (![...found.values()].some(({ role }) => role === 'primary')) await refuseAbsentPrimary(environment, plans.length - 1, dataDirectory);
+  return orderStart(plans, (plan) => found.get(plan.name)!);
+}
+
+async function findData({ disk }: Environment, directory: string): Promise<FoundData> {
+  const current = await readCurrent(disk, directory);
+  const identity = await readIdentity(disk, directory);
+  const { numberMax: promisedNumberMax } = await PromiseBook.load(disk, directory);
+  if (current === undefined) return { role: 'none', promisedNumberMax };
+  if (identity?.role === 'replica') return { role: 'replica', promisedNumberMax };
+  // Data without a role: a restored snapshot, which the first node that is started on it is the primary of.
+  return { role: (identity?.fence ?? null) === null ? 'primary' : 'fenced', promisedNumberMax };
+}
+
+/** The primary may be one of the replicas that were asked for last time, and are not now. */
+async function refuseAbsentPrimary(environment: Environment, replicas: number, dataDirectory: string): Promise<void> {
+  for (let number = replicas + 1; number <= REPLICAS_MAX; number += 1) {
+    const directory = `${dataDirectory}/${replicaName(number)}`;
+    if ((await findData(environment, directory)).role !== 'primary') continue;
+    throw new ShiplogError('data-directory-invalid', `${directory} is the primary's, and it would not be started: add --replicas ${number}, or more`);
   }
+}
+
+/** What it does, rather than what its directory is called. */
+function roleOf(status: StatusDocument | undefined): string {
+  if (status === undefined) return '-';
+  return status.fence === null ? status.role : status.state;
 }
 
 function portInUse({ port, name }: PlannedNode, by: string): ShiplogError {

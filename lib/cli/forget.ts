@@ -9,7 +9,7 @@ export function addForgetCommand(program: Command, context: CommandContext): voi
     .summary('take a node that is gone from the members')
     .description(
       'Takes a node from the members of the cluster: one that is gone for good must not hold up a promotion, log, or writes that ask for all. ' +
-        'The command asks any node for the primary, and the primary does it. A node that is still there becomes a member again when it next connects.',
+        'The command asks any node for the primary, and the primary does it. A node that still follows is not forgotten: stop it first.',
     )
     .argument('<node>', 'name or id of the node, as `shiplog status` shows it', parseText)
     .option(...URL_OPTION)

@@ -262,9 +262,9 @@ class TableView implements PromotionView {
   #showOutcome({ kind, epoch, position, url, nodeId, lost, warnings }: PromotionOutcome): void {
     const { terminal } = this.#context;
     const name = this.#plan?.members.find((member) => member.nodeId === nodeId)?.name ?? nodeId;
-    for (const warning of warnings) terminal.warn(`note: ${warning}`);
+    for (const warning of warnings) if (this.#plan?.warnings.includes(warning) !== true) terminal.warn(`note: ${warning}`);
     if (lost !== null) {
-      terminal.warn(`given up: ${lost.operations} operations, those after ${lost.afterPosition} through ${lost.throughPosition}; a node that holds them and comes back sets its own aside (shiplog salvage)`);
+      terminal.warn(`given up: ${lost.operations} operations, those after ${lost.afterPosition} through ${lost.throughPosition}; a node that holds them and comes back sets them aside in a salvage file`);
     } else if (kind === 'forced') {
       terminal.note('No operation is known to be given up.');
     }

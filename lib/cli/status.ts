@@ -1,8 +1,13 @@
-import type { Command } from 'commander';
-import { messageOf } from '../base/errors.ts';
-import type { StatusDocument } from '../client/status-document.ts';
+import { type Command, InvalidArgumentError } from 'commander';
+import { ShiplogClient } from '../client/shiplog-client.ts';
 import { type CommandContext, JSON_OPTION, clientOf, defaultUrl, parseUrl } from './command-context.ts';
-import { readableDuration } from './terminal.ts';
+import { type NodeAnswer, StatusSurvey } from './status-survey.ts';
+import { STATUS_HEADING, remarksOn, statusRow } from './status-table.ts';
+import { StatusWatch } from './status-watch.ts';
+
+const WATCH_INTERVAL_MS = 1_000;
+/** While one node is silent the picture stands still, so not for long. */
+const WATCH_TIMEOUT_MS = 2_000;
 
 export function addStatusCommand(program: Command, context: CommandContext): void {
   program
@@ -10,6 +15,7 @@ export function addStatusCommand(program: Command, context: CommandContext): voi
     .summary('show what the nodes of a cluster are doing')
     .description('Shows the nodes at the given URLs; without any, the default node and all members that it knows.')
     .argument('[urls...]', 'nodes to ask', (url: string, before: string[] | undefined) => [...(before ?? []), parseUrl(url)])
+    .option('--watch [seconds]', 'show it again and again, every second or so often, until Ctrl-C', parseInterval)
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
@@ -17,81 +23,49 @@ export function addStatusCommand(program: Command, context: CommandContext): voi
 Examples:
   $ shiplog status
   $ shiplog status http://10.0.0.1:4455 http://10.0.0.2:4455
+  $ shiplog status --watch
+  $ shiplog status http://10.0.0.1:4455 --watch 5 >> status.log
   $ shiplog status --json | jq '.[].status.positions.visible'
 
-Exit code 4: at least one node did not answer.`,
+With --watch, --json prints one document a line for each time: {"time", "nodes"}.
+Exit code 4: at least one node did not answer (not with --watch).`,
     )
-    .action(async (urls: string[], options: { json?: boolean }) => {
-      const answers = urls.length > 0 ? await Promise.all(urls.map((url) => ask(context, url))) : await askCluster(context);
-      if (options.json === true) context.terminal.json(answers);
-      else showTable(context, answers);
+    .action(async (urls: string[], { json, watch }: { json?: boolean; watch?: number | true }) => {
+      const asJson = json === true;
+      if (watch !== undefined) return watchNodes(context, urls, watch === true ? WATCH_INTERVAL_MS : watch, asJson);
+      const answers = await survey(context, urls);
+      if (asJson) context.terminal.json(answers);
+      else showTable(context, answers, urls.length === 0);
       if (answers.some((answer) => answer.status === null)) context.exitWith('unreachable');
     });
 }
 
-interface Answer {
-  readonly url: string;
-  readonly status: StatusDocument | null;
-  readonly error?: string;
+async function survey(context: CommandContext, urls: readonly string[]): Promise<readonly NodeAnswer[]> {
+  // Where the default node is not there, nobody meant it: that is said as with any other command.
+  if (urls.length === 0) await clientOf(context, undefined).status();
+  return new StatusSurvey({ clientAt: (url) => clientOf(context, url), ...scopeOf(context, urls) }).ask();
 }
 
-async function ask(context: CommandContext, url: string): Promise<Answer> {
-  try {
-    return { url, status: await clientOf(context, url).status() };
-  } catch (error) {
-    return { url, status: null, error: messageOf(error) };
-  }
+async function watchNodes(context: CommandContext, urls: readonly string[], intervalMs: number, asJson: boolean): Promise<void> {
+  const { transport, clock } = context.environment;
+  const clientAt = (url: string): ShiplogClient => new ShiplogClient({ transport, clock, url, timeoutMs: WATCH_TIMEOUT_MS });
+  await new StatusWatch(context, { survey: new StatusSurvey({ clientAt, ...scopeOf(context, urls) }), intervalMs, isWhole: urls.length === 0, asJson }).run();
 }
 
-async function askCluster(context: CommandContext): Promise<readonly Answer[]> {
-  const url = defaultUrl(context);
-  const status = await clientOf(context, url).status();
-  // A machine that was replaced is two members at one URL.
-  const others = new Set(status.members.filter((member) => member.nodeId !== status.nodeId && member.url !== status.url).map((member) => member.url));
-  return [{ url, status }, ...(await Promise.all([...others].map((other) => ask(context, other))))];
+function scopeOf(context: CommandContext, urls: readonly string[]): { readonly urls: readonly string[]; readonly followsMembers: boolean } {
+  return urls.length > 0 ? { urls: [...new Set(urls)], followsMembers: false } : { urls: [defaultUrl(context)], followsMembers: true };
 }
 
-function showTable({ terminal }: CommandContext, answers: readonly Answer[]): void {
+function showTable({ terminal }: CommandContext, answers: readonly NodeAnswer[], isWhole: boolean): void {
   terminal.table(
-    ['node', 'role', 'state', 'visible', 'durable', 'lag', 'followers', 'uptime', 'url'],
-    answers.map(({ url, status }) =>
-      status === null
-        ? ['-', '-', 'no answer', '-', '-', '-', '-', '-', url]
-        : [
-            status.name,
-            status.role,
-            stateOf(status),
-            status.positions.visible,
-            status.positions.durable,
-            lagOf(status),
-            followersOf(status),
-            readableDuration(status.uptimeMs),
-            url,
-          ],
-    ),
+    STATUS_HEADING,
+    answers.map((answer) => statusRow(answer, answers)),
   );
-  for (const { url, error } of answers) if (error !== undefined) terminal.warn(`${url}: ${error}`);
-  for (const { status } of answers) {
-    if (typeof status?.upstream?.lastError === 'string' && !status.upstream.connected) {
-      terminal.warn(`${status.name} is cut off from ${status.upstream.url}: ${status.upstream.lastError}`);
-    }
-  }
+  for (const remark of remarksOn(answers, isWhole)) terminal.warn(remark);
 }
 
-/** With what takes long: `bootstrapping, snapshot 45 %`. */
-function stateOf(status: StatusDocument): string {
-  const tasks = status.tasks.map(({ name, doneBytes, totalBytes }) =>
-    totalBytes === null || totalBytes === 0 ? name : `${name} ${Math.floor((doneBytes / totalBytes) * 100)} %`,
-  );
-  return [status.state, ...tasks].join(', ');
-}
-
-function lagOf({ upstream }: StatusDocument): string {
-  if (upstream === null) return '-';
-  if (!upstream.connected || upstream.lagOperations === null) return 'unknown';
-  return upstream.lagMs === null ? `${upstream.lagOperations} ops` : `${upstream.lagOperations} ops, ${readableDuration(upstream.lagMs)}`;
-}
-
-function followersOf({ followers }: StatusDocument): string {
-  return followers.length === 0 ? '-' : `${followers.filter((follower) => follower.connected).length} of ${followers.length}`;
+function parseInterval(text: string): number {
+  const seconds = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && seconds >= 0.1 && seconds <= 3_600) return seconds * 1_000;
+  throw new InvalidArgumentError('Expected seconds, 0.1 to 3600; URLs go before --watch.');
 }

@@ -11,6 +11,7 @@ import { printable } from '../observe/printable.ts';
 import { StepBar } from './step-bar.ts';
 
 export interface TerminalOptions {
+  /** `rows` is 0 where a terminal does not tell. */
   readonly stdout: Writable & { readonly isTTY?: boolean; readonly rows?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean };
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -144,6 +145,9 @@ const CLEAR_LINE_END = '\u001b[K';
 const CLEAR_BELOW = '\u001b[J';
 const HIDE_CURSOR = '\u001b[?25l';
 const SHOW_CURSOR = '\u001b[?25h';
+/** A line that is too long is cut: wrapped, it would take the place of others. */
+const NO_WRAP = '\u001b[?7l';
+const WRAP = '\u001b[?7h';
 const ROWS_DEFAULT = 24;
 
 /** A picture that is painted over in place, without flicker: nothing is cleared before its line is written. */
@@ -158,16 +162,16 @@ export class Screen {
   paint(text: string): void {
     const lines = text.trimEnd().split('\n');
     // One row is for the cursor; a picture that scrolls could not be painted over.
-    const rowsMax = Math.max(2, (this.#stream.rows ?? ROWS_DEFAULT) - 1);
+    const rowsMax = Math.max(2, (this.#stream.rows || ROWS_DEFAULT) - 1);
     const shown = lines.length <= rowsMax ? lines : [...lines.slice(0, rowsMax - 1), `… and ${lines.length - rowsMax + 1} more lines`];
-    const start = this.#hasPainted ? HOME : HIDE_CURSOR + CLEAR_SCREEN + HOME;
+    const start = this.#hasPainted ? HOME : HIDE_CURSOR + NO_WRAP + CLEAR_SCREEN + HOME;
     this.#hasPainted = true;
     this.#stream.write(`${start}${shown.map((line) => `${line}${CLEAR_LINE_END}\n`).join('')}${CLEAR_BELOW}`);
   }
 
   /** Leaves the last picture where it is. */
   end(): void {
-    if (this.#hasPainted) this.#stream.write(SHOW_CURSOR);
+    if (this.#hasPainted) this.#stream.write(WRAP + SHOW_CURSOR);
   }
 }
 

@@ -134,8 +134,7 @@ function judgeFailover(facts: PromotionFacts, announcedLsn: number, warnings: st
   const silent = members.filter((member) => member.nodeId !== own.nodeId && !answers.has(member.nodeId) && member.nodeId !== primaryNodeId);
   if (silent.length > 0) {
     const names = silent.map((member) => `${member.name} (${member.url})`).join(', ');
-    const forget = silent.map((member) => `shiplog forget ${member.name}`).join(', ');
-    return { ...refuse('promotion-refused', `${names} can't be asked, and may hold operations that ${own.name} lacks`), command: `${forceCommand(facts, announcedLsn)}    # or, if it is gone for good, on the new primary: ${forget}` };
+    return { ...refuse('promotion-refused', `${names} can't be asked, and may hold operations that ${own.name} lacks`), command: forceCommand(facts, announcedLsn) };
   }
   const heardLater = [own, ...answers.values()].find((peer) => peer.heard !== null && peer.heard.epoch.number > own.history.current!.number);
   if (heardLater !== undefined) {

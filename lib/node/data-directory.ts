@@ -190,6 +190,11 @@ export function generationNamed(path: string, name: string): Generation {
   return { name, directory, databasePath: `${directory}/store.sqlite`, walDirectory: `${directory}/wal` };
 }
 
+/** Who a data directory belongs to, without taking it: for tools that only read. */
+export async function readIdentity(disk: Disk, path: string): Promise<Identity | undefined> {
+  return parseIdentity(path, await readDurableJson(disk, path, NODE_FILE));
+}
+
 /** What CURRENT says, without taking the directory: for tools that only read. */
 export async function readCurrent(disk: Disk, path: string): Promise<Current | undefined> {
   return parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));

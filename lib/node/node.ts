@@ -628,6 +628,7 @@ export class Node implements NodeApi {
     if (member === undefined || member.nodeId === this.nodeId) throw new ShiplogError('not-found', `no other member is called ${nodeIdOrName}`);
     if (this.#failoverHost().isStreamingTo(member.nodeId)) throw new ShiplogError('bad-request', `${member.name} follows this node at this moment: stop it first`);
     await this.#members.remove(member.nodeId);
+    this.#sender?.forget(member.nodeId);
   }
 
   rejoin(): Promise<void> {

@@ -59,6 +59,11 @@ export class LogSender {
     this.#watchSilence();
   }
 
+  /** Drops the record of a node that left the members. */
+  forget(nodeId: string): void {
+    this.#followers.delete(nodeId);
+  }
+
   get isClosed(): boolean {
     return this.#isClosed;
   }

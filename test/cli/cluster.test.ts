@@ -1,14 +1,16 @@
 import { expect } from 'chai';
 import { Command } from 'commander';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stub } from 'sinon';
 import { ShiplogError } from '../../lib/base/errors.ts';
-import { curlLines, planCluster, serveFlags, serveVariables } from '../../lib/cli/cluster-plan.ts';
+import { type FoundData, curlLines, orderStart, planCluster, serveFlags, serveVariables } from '../../lib/cli/cluster-plan.ts';
 import { addClusterCommand } from '../../lib/cli/cluster.ts';
+import { writeDurableJson } from '../../lib/env/durable-file.ts';
+import { RealDisk } from '../../lib/env/real-disk.ts';
 import { startFakeNode, tableRoute } from '../client/fake-node.ts';
 import { shiplog } from './shiplog-process.ts';
 import { type TestContext, createTestContext, until } from './test-context.ts';
@@ -23,8 +25,8 @@ describe('cluster', () => {
         ['replica-2', 4477],
         ['replica-3', 4488],
       ]);
-      expect(nodes[0]).to.include({ role: 'primary', follow: undefined, dataDirectory: '/d/primary' });
-      expect(nodes[3]).to.include({ role: 'replica', follow: 'http://127.0.0.1:4455', url: 'http://127.0.0.1:4488' });
+      expect(nodes[0]).to.include({ follow: undefined, dataDirectory: '/d/primary' });
+      expect(nodes[3]).to.include({ follow: 'http://127.0.0.1:4455', url: 'http://127.0.0.1:4488' });
       expect(serveFlags(nodes[0]).join(' ')).to.not.include('--follow');
       expect(serveFlags(nodes[1]!).join(' ')).to.include('--follow http://127.0.0.1:4455');
     });
@@ -38,6 +40,41 @@ describe('cluster', () => {
     it('hands settings for all nodes on, and keeps those that would make them one', () => {
       const variables = { SHIPLOG_PORT: '1', SHIPLOG_CONFIG: 'x', NOTIFY_SOCKET: '/run/x', SHIPLOG_LOG_LEVEL: 'debug', PATH: '/bin' };
       expect(serveVariables(variables)).to.deep.equal({ SHIPLOG_LOG_LEVEL: 'debug', PATH: '/bin' });
+    });
+  });
+
+  describe('order of the start', () => {
+    const nodes = planCluster({ replicas: 2, port: 4455, dataDirectory: '/d' });
+    const order = (...found: readonly [FoundData['role'], number][]): readonly string[] => {
+      const { first, others } = orderStart(nodes, (node) => {
+        const [role, promisedNumberMax] = found[nodes.indexOf(node)]!;
+        return { role, promisedNumberMax };
+      });
+      return [first, ...others].map(({ name, follow }) => `${name}${follow === undefined ? '' : ` > ${follow.slice('http://127.0.0.1:'.length)}`}`);
+    };
+
+    it('is that of the names where there is no data', () => {
+      expect(order(['none', 0], ['none', 0], ['none', 0])).to.deep.equal(['primary', 'replica-1 > 4455', 'replica-2 > 4455']);
+    });
+
+    it('begins with the node that was promoted, and the others follow it', () => {
+      expect(order(['replica', 0], ['primary', 2], ['none', 0])).to.deep.equal(['replica-1', 'primary > 4466', 'replica-2 > 4466']);
+    });
+
+    it('begins with the later of two primaries, and leaves the other to find out', () => {
+      expect(order(['primary', 0], ['replica', 0], ['primary', 4])).to.deep.equal(['replica-2', 'primary', 'replica-1 > 4477']);
+    });
+
+    it('has a fenced node start by what it knows itself', () => {
+      expect(order(['fenced', 7], ['primary', 2], ['replica', 2])).to.deep.equal(['replica-1', 'primary', 'replica-2 > 4466']);
+    });
+
+    it('leaves all nodes what they know where none was the primary', () => {
+      expect(order(['replica', 1], ['replica', 2], ['none', 0])).to.deep.equal(['primary', 'replica-1', 'replica-2 > 4455']);
+    });
+
+    it('refuses to found a second cluster', () => {
+      expect(() => order(['none', 0], ['none', 0], ['replica', 0])).to.throw(ShiplogError, /d\/primary holds no data, but \/d\/replica-2 does/);
     });
   });
 
@@ -101,8 +138,8 @@ describe('cluster', () => {
     it('starts all nodes, shows them, and ends them when asked to', async () => {
       const running = run();
       await until(areReady);
-      expect(context.said.stdout).to.include(`primary\thttp://127.0.0.1:${port}\tdata/primary\n`);
-      expect(context.said.stdout).to.include(`replica-2\thttp://127.0.0.1:${port + 22}\tdata/replica-2\n`);
+      expect(context.said.stdout).to.include(`primary\tprimary\thttp://127.0.0.1:${port}\tdata/primary\n`);
+      expect(context.said.stdout).to.include(`replica-2\treplica\thttp://127.0.0.1:${port + 22}\tdata/replica-2\n`);
       expect(context.said.stderr.match(/curl /g)).to.have.lengthOf(3);
       context.signal();
       await running;
@@ -144,16 +181,51 @@ describe('cluster', () => {
     });
 
     it('founds no second cluster where only a replica has its data', async () => {
-      await mkdir(join(directory, 'data/replica-2'), { recursive: true });
-      await writeFile(join(directory, 'data/replica-2/CURRENT'), '');
-      const failure = await run().then(
-        () => undefined,
-        (error: unknown) => error,
-      );
+      await writeData('replica-2', 'replica');
+      const failure = await failureOf(run());
       expect(failure).to.be.instanceOf(ShiplogError).with.property('code', 'data-directory-invalid');
-      expect((failure as Error).message).to.match(/data\/primary holds no data, but .*data\/replica-2 does: put the primary's directory back/);
+      expect((failure as Error).message).to.match(/data\/primary holds no data, but .*data\/replica-2 does: put the first directory back/);
       expect(await readdir(join(directory, 'data'))).to.deep.equal(['replica-2']);
     });
+
+    it('starts the node that was promoted first, and shows who is what', async () => {
+      await writeData('primary', 'replica');
+      await writeData('replica-1', 'primary');
+      const running = run();
+      await until(areReady);
+      expect(context.said.stdout).to.include(`primary\treplica\thttp://127.0.0.1:${port}\tdata/primary\n`);
+      expect(context.said.stdout).to.include(`replica-1\tprimary\thttp://127.0.0.1:${port + 11}\tdata/replica-1\n`);
+      const logs = await Promise.all(['primary', 'replica-1', 'replica-2'].map((name) => readFile(join(directory, `data/${name}.log`), 'utf8')));
+      expect(logs.map((log) => /"follow":("[^"]*"|null)/.exec(log)![1])).to.deep.equal([`"http://127.0.0.1:${port + 11}"`, 'null', `"http://127.0.0.1:${port + 11}"`]);
+      context.signal();
+      await running;
+    });
+
+    it('starts nothing where the promoted node would not be started', async () => {
+      await writeData('primary', 'replica');
+      await writeData('replica-4', 'primary');
+      const failure = await failureOf(run());
+      expect((failure as Error).message).to.match(/data\/replica-4 is the primary's, and it would not be started: add --replicas 4/);
+      expect((await readdir(join(directory, 'data'))).toSorted()).to.deep.equal(['primary', 'replica-4']);
+    });
+
+    it('says that none of the nodes is the primary', async function () {
+      this.timeout(30_000);
+      await writeData('primary', 'replica');
+      const running = run();
+      await until(areReady);
+      expect(context.said.stderr).to.include('none of these nodes is the primary').and.to.include('bin/promote');
+      context.signal();
+      await running;
+    });
+
+    async function writeData(name: string, role: string): Promise<void> {
+      const path = join(directory, 'data', name);
+      const disk = new RealDisk();
+      await mkdir(path, { recursive: true });
+      await writeDurableJson(disk, path, 'node.json', { format: 1, nodeId: name, role, upstreamUrl: 'http://127.0.0.1:1' });
+      await writeDurableJson(disk, path, 'CURRENT', { format: 1, generation: 'gen-000001', clusterId: 'c', lsn: 0, chain: 0, history: [] });
+    }
 
     it('starts no replica when the primary can not start', async () => {
       await run({ FAKE_FAIL: 'primary' });
@@ -174,6 +246,13 @@ describe('cluster', () => {
     });
   });
 });
+
+async function failureOf(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+}
 
 async function isAnswering(port: number): Promise<boolean> {
   return fetch(`http://127.0.0.1:${port}/healthz`).then(

@@ -40,8 +40,17 @@ export function answerProblem(response: ServerResponse, status: number, code: st
   response.end(`${JSON.stringify({ type: 'about:blank', title: 'Refused', status, detail: `the detail of ${code}`, code, ...extra })}\n`);
 }
 
+export interface TableRouteOptions {
+  readonly name?: string;
+  readonly table?: Map<string, string>;
+  readonly clusterId?: string;
+  readonly members?: () => readonly string[];
+  /** Members of the status document that are to be different. */
+  readonly status?: object;
+}
+
 /** A node with a table in memory: get, set, del, status and digest. */
-export function tableRoute(options: { readonly name?: string; readonly table?: Map<string, string>; readonly clusterId?: string; readonly members?: () => readonly string[] } = {}): FakeRoute {
+export function tableRoute(options: TableRouteOptions = {}): FakeRoute {
   const { name = 'fake', table = new Map<string, string>() } = options;
   let lsn = 1;
   return (request, response, body) => {
@@ -73,7 +82,7 @@ export function tableRoute(options: { readonly name?: string; readonly table?: M
   };
 }
 
-function fakeStatus({ name, clusterId = null }: { readonly name: string; readonly clusterId?: string | null }, position: string, members: readonly string[]): object {
+function fakeStatus({ name, clusterId, status }: TableRouteOptions, position: string, members: readonly string[]): object {
   return {
     name,
     nodeId: name,
@@ -82,12 +91,17 @@ function fakeStatus({ name, clusterId = null }: { readonly name: string; readonl
     state: 'primary',
     url: 'http://127.0.0.1:1',
     dataDirectory: '/somewhere/data',
-    clusterId,
+    clusterId: clusterId ?? null,
+    epoch: { number: 1, id: `c04d${'0'.repeat(28)}` },
     positions: { durable: position, visible: position, applied: position },
     uptimeMs: 90_000,
     upstream: null,
     members: members.map((url, index) => ({ nodeId: `member-${index}`, name: `member-${index}`, url })),
     followers: [],
     tasks: [],
+    promise: null,
+    fence: null,
+    salvage: [],
+    ...status,
   };
 }
