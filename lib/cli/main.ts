@@ -17,6 +17,7 @@ import { addForgetCommand } from './forget.ts';
 import { addGetCommand } from './get.ts';
 import { addPromoteCommand } from './promote.ts';
 import { addRejoinCommand } from './rejoin.ts';
+import { addSalvageCommand } from './salvage.ts';
 import { addServeCommand } from './serve.ts';
 import { addSetCommand } from './set.ts';
 import { addSnapshotCommand } from './snapshot.ts';
@@ -75,6 +76,7 @@ function createProgram(context: CommandContext): Command {
   addPromoteCommand(program, context);
   addRejoinCommand(program, context);
   addForgetCommand(program, context);
+  addSalvageCommand(program, context);
   addSnapshotCommand(program, context);
   addVerifyCommand(program, context);
   addWalCommand(program, context, process.stdout);

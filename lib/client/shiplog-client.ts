@@ -23,6 +23,16 @@ export interface ReadValue {
   readonly position: string;
 }
 
+/** The primary's disk, that of so many replicas, or that of every member. */
+export type DurableAck = 'local' | 'all' | number;
+
+export interface WriteOptions {
+  /** Only if this is the position of the key's last write, or, where it is null, only if there is no such key. */
+  readonly ifPosition?: string | null;
+  /** What the write has to reach before it is answered; default: as the server's configuration says. */
+  readonly ack?: DurableAck;
+}
+
 /** The content of a node's table at one position. */
 export interface DigestDocument {
   readonly position: string;
@@ -67,13 +77,14 @@ export class ShiplogClient {
 
   /**
    * Resolves with the position of the write.
-   * @throws ShiplogError as the node refused; `outcome-unknown` where the connection broke after the request was sent.
+   * @throws ShiplogError as the node refused, e.g. `precondition-failed`; `outcome-unknown` where the connection broke
+   * after the request was sent.
    */
-  async set(key: string, value: string): Promise<string> {
+  async set(key: string, value: string, options: WriteOptions = {}): Promise<string> {
     const request = {
       method: 'POST',
-      target: `/set/${encodeURIComponent(key)}`,
-      headers: { 'content-type': 'application/json' },
+      target: `/set/${encodeURIComponent(key)}${queryOf(options)}`,
+      headers: { 'content-type': 'application/json', ...conditionOf(options) },
       body: Buffer.from(JSON.stringify(value)),
     };
     return this.#write(request, async (response) => {
@@ -84,8 +95,8 @@ export class ShiplogClient {
   }
 
   /** Resolves with the position of the deletion, or undefined where there was no such key. @throws as `set`. */
-  async del(key: string): Promise<string | undefined> {
-    return this.#write({ method: 'DELETE', target: `/del/${encodeURIComponent(key)}`, headers: {} }, async (response) => {
+  async del(key: string, options: WriteOptions = {}): Promise<string | undefined> {
+    return this.#write({ method: 'DELETE', target: `/del/${encodeURIComponent(key)}${queryOf(options)}`, headers: conditionOf(options) }, async (response) => {
       if (response.status !== 200) return absentOrThrow(await problemOf(response));
       await readBody(response.body, DOCUMENT_BYTES_MAX);
       return positionIn(response);
@@ -241,6 +252,15 @@ export class ShiplogClient {
       timer.cancel();
     }
   }
+}
+
+function queryOf({ ack }: WriteOptions): string {
+  return ack === undefined ? '' : `?ack=${ack}`;
+}
+
+function conditionOf({ ifPosition }: WriteOptions): Readonly<Record<string, string>> {
+  if (ifPosition === undefined) return {};
+  return ifPosition === null ? { 'if-none-match': '*' } : { 'if-match': `"${ifPosition}"` };
 }
 
 function absentOrThrow(problem: ShiplogError): undefined {

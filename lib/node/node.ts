@@ -514,6 +514,7 @@ export class Node implements NodeApi {
       disk: environment.disk,
       dataDirectory: this.#directory.path,
       wal: engine.wal,
+      store: engine.store,
       clusterId: engine.clusterId,
       nodeId: this.nodeId,
       forkLsn,

@@ -17,9 +17,9 @@ import type { Batch } from '../base/operation.ts';
 import { createSchema } from './schema.ts';
 import { assertSqliteVersion, openReader } from './sqlite-connection.ts';
 import { WAL_BYTES_MAX } from './sqlite-checkpointer.ts';
-import type { ApplyRequest } from './store-calls.ts';
+import type { ApplyRequest, RowsPage } from './store-calls.ts';
 import { errorOf, StoreThread } from './store-thread.ts';
-import type { AppliedState, SnapshotFile, Store, StoredRow, TableDigest } from './store.ts';
+import type { AppliedState, KeyedRow, SnapshotFile, Store, StoredRow, TableDigest } from './store.ts';
 
 /**
  * Creates an empty database for `clusterId`, complete and synced. The caller syncs the directory.
@@ -191,6 +191,20 @@ export class SqliteStore implements Store {
     return this.#inTask('count', (thread) => thread.call('countRows', undefined));
   }
 
+  async *rowsAfter(afterLsn: number): AsyncGenerator<KeyedRow, void> {
+    const thread = await this.#beginTask('rows');
+    try {
+      await thread.call('pin', undefined);
+      for (let afterRowId: number | null = 0; afterRowId !== null; ) {
+        const page: RowsPage = await thread.call('rowsAfter', { afterLsn, afterRowId });
+        yield* page.rows;
+        afterRowId = page.lastRowId;
+      }
+    } finally {
+      await this.#endTask(thread);
+    }
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -205,16 +219,30 @@ export class SqliteStore implements Store {
   }
 
   async #inTask<Result>(name: string, run: (thread: StoreThread) => Promise<Result>): Promise<Result> {
+    const thread = await this.#beginTask(name);
+    try {
+      return await run(thread);
+    } finally {
+      await this.#endTask(thread);
+    }
+  }
+
+  async #beginTask(name: string): Promise<StoreThread> {
     if (this.#closed !== undefined) throw new ShiplogError('store-failed', 'the store is closed');
     const thread = new StoreThread(name);
     this.#tasks.add(thread);
     try {
       await thread.call('open', { path: this.#path, mode: 'read' });
-      return await run(thread);
-    } finally {
-      await thread.close();
-      this.#tasks.delete(thread);
+      return thread;
+    } catch (error) {
+      await this.#endTask(thread);
+      throw error;
     }
+  }
+
+  async #endTask(thread: StoreThread): Promise<void> {
+    await thread.close();
+    this.#tasks.delete(thread);
   }
 }
 

@@ -16,12 +16,19 @@ import {
   type AppliedRecord,
   CLOSE_MESSAGE,
   type OpenRequest,
+  type RowsPage,
+  type RowsRequest,
   type StoreCallMessage,
   type StoreCallName,
   type StoreCalls,
   type StoreReplyMessage,
 } from './store-calls.ts';
+import type { KeyedRow } from './store.ts';
 import { TableDigester } from './table-digest.ts';
+
+/** Of rows that go to the main thread at once; a single row may be longer. */
+const PAGE_ROWS_MAX = 1_000;
+const PAGE_LENGTH_MAX = 1024 * 1024;
 
 const port = parentPort;
 assert(port !== null, 'sqlite-worker.ts runs as a worker thread only');
@@ -38,6 +45,7 @@ class SqliteWorker {
     exportSnapshot: ({ path }) => exportSnapshot(this.#databaseOrThrow(), path),
     pin: () => this.#pin(),
     digest: () => this.#digest(),
+    rowsAfter: (request) => this.#rowsAfter(request),
     countRows: () => this.#databaseOrThrow().prepare('SELECT count(*) FROM kv').pluck().get() as number,
     verifyFile: ({ path }) => verifyDatabaseFile(path),
     adoptFile: ({ path, clusterId }) => adoptDatabaseFile(path, clusterId),
@@ -73,6 +81,22 @@ class SqliteWorker {
     for (const [key, value, lsn] of rows.iterate()) digester.add(key, value, lsn);
     database.exec('ROLLBACK');
     return digester.finish();
+  }
+
+  #rowsAfter({ afterLsn, afterRowId }: RowsRequest): RowsPage {
+    const database = this.#databaseOrThrow();
+    assert(database.inTransaction, 'rows are read of a pinned state');
+    const statement = database.prepare<[number, number], KeyedRow & { readonly rowId: number }>(
+      'SELECT rowid AS rowId, key, value, lsn FROM kv WHERE rowid > ? AND lsn > ? ORDER BY rowid',
+    );
+    const rows: KeyedRow[] = [];
+    let length = 0;
+    for (const { rowId, key, value, lsn } of statement.iterate(afterRowId, afterLsn)) {
+      rows.push({ key, value, lsn });
+      length += key.length + value.length;
+      if (rows.length >= PAGE_ROWS_MAX || length >= PAGE_LENGTH_MAX) return { rows, lastRowId: rowId };
+    }
+    return { rows, lastRowId: null };
   }
 
   #databaseOrThrow(): Database {

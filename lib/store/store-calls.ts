@@ -3,6 +3,7 @@
  * results cross between threads by structured clone, so they hold plain data only.
  */
 import type { Epoch, LogPoint } from '../base/epoch-history.ts';
+import type { KeyedRow } from './store.ts';
 
 export interface StoreCalls {
   /** Opens the thread's connection. All calls down to `countRows` need it. */
@@ -17,6 +18,8 @@ export interface StoreCalls {
   /** Holds on to the state that is applied now, for the `digest` that follows. */
   readonly pin: { readonly request: undefined; readonly result: LogPoint };
   readonly digest: { readonly request: undefined; readonly result: { readonly rowCount: number; readonly sha256: string } };
+  /** One page, in the order of row ids. `pin` comes before the first one: all pages are of one state. */
+  readonly rowsAfter: { readonly request: RowsRequest; readonly result: RowsPage };
   readonly countRows: { readonly request: undefined; readonly result: number };
   /** Without `open`: the file is not a store yet. */
   readonly verifyFile: { readonly request: { readonly path: string }; readonly result: AppliedRecord };
@@ -61,6 +64,19 @@ export interface CheckpointResult {
 export interface ExportResult extends AppliedRecord {
   readonly sizeBytes: number;
   readonly sha256: string;
+}
+
+export interface RowsRequest {
+  /** Only rows whose last write is above. */
+  readonly afterLsn: number;
+  /** Where the page before ended; 0 for the first. */
+  readonly afterRowId: number;
+}
+
+export interface RowsPage {
+  readonly rows: readonly KeyedRow[];
+  /** Where the next page begins, or null where there is none. */
+  readonly lastRowId: number | null;
 }
 
 export interface StoreCallMessage {

@@ -13,6 +13,10 @@ export interface StoredRow {
   readonly lsn: number;
 }
 
+export interface KeyedRow extends StoredRow {
+  readonly key: string;
+}
+
 /** What changes in one transaction with the rows. */
 export interface AppliedState extends LogPoint {
   readonly clusterId: string;
@@ -74,6 +78,15 @@ export interface Store {
 
   /** Number of rows, by a full count: for humans, not for hot paths. */
   countRows(): Promise<number>;
+
+  /**
+   * The rows whose last write has an LSN above `afterLsn`, in no particular order, by a full scan off the
+   * event loop. All of one state: the one that is applied when the first row is asked for, or a later one.
+   * Memory is bounded by a page of rows. Checkpoints can't get past that state while rows are left to
+   * read, so whoever asks reads on, or leaves the loop.
+   * @throws ShiplogError `store-failed`.
+   */
+  rowsAfter(afterLsn: number): AsyncIterable<KeyedRow>;
 
   close(): Promise<void>;
 }

@@ -6,6 +6,7 @@
  * would be simpler, but each of them lives just long enough to be taken for long-lived: V8 then leaves
  * them lying about until a full collection, which comes after a gigabyte.
  */
+import { KIB } from '../base/limits.ts';
 import type { Segment } from './segment.ts';
 
 interface TailGroup {
@@ -16,9 +17,12 @@ interface TailGroup {
   readonly at: number;
 }
 
+const RING_BYTES_MIN = 64 * KIB;
+
 export class WalTail {
   readonly #bytesMax: number;
-  #ring: Buffer | undefined;
+  /** As large as the first round through it has needed so far. */
+  #ring: Buffer = Buffer.alloc(0);
   /** Where the next group begins; only rises. */
   #head = 0;
   /** In log order; `#first` counts those that were let go, so that this stays a queue. */
@@ -41,14 +45,15 @@ export class WalTail {
       this.#dropBefore(Infinity);
       return;
     }
-    this.#ring ??= Buffer.allocUnsafeSlow(this.#bytesMax);
     const room = this.#bytesMax - (this.#head % this.#bytesMax);
     // A group is never split: where it doesn't fit before the end of the ring, it goes to the beginning.
     if (bytes.length > room) this.#head += room;
     const at = this.#head;
     this.#head += bytes.length;
     this.#dropBefore(this.#head - this.#bytesMax);
-    bytes.copy(this.#ring, at % this.#bytesMax);
+    const start = at % this.#bytesMax;
+    this.#grow(start + bytes.length);
+    bytes.copy(this.#ring, start);
     this.#groups.push({ segment, offset, sizeBytes: bytes.length, at });
     this.#totalBytes += bytes.length;
   }
@@ -72,10 +77,18 @@ export class WalTail {
         low = middle + 1;
       } else {
         const start = group.at % this.#bytesMax;
-        return this.#ring!.subarray(start + offset - group.offset, start + group.sizeBytes);
+        return this.#ring.subarray(start + offset - group.offset, start + group.sizeBytes);
       }
     }
     return undefined;
+  }
+
+  /** A node that writes little needs little. */
+  #grow(sizeBytes: number): void {
+    if (sizeBytes <= this.#ring.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.min(this.#bytesMax, Math.max(sizeBytes, 2 * this.#ring.length, RING_BYTES_MIN)));
+    this.#ring.copy(larger);
+    this.#ring = larger;
   }
 
   #dropBefore(at: number): void {

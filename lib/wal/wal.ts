@@ -243,7 +243,8 @@ export class Wal {
         source.bytes.copy(bytes, offset);
         sealFrameHeader(bytes, offset, segment.frameSeed);
       }
-      ended = endAfter(ended, firstLsn, source.operations);
+      // A log that begins with a snapshot does not know how what came before it ended.
+      ended = endAfter(ended, firstLsn, source.operations, end.lsn > this.start.lsn);
       history = historyAfter(history, { firstLsn, epochNumber, chainBefore: end.chain }, source.operations);
       end = { lsn: firstLsn + source.operations.length - 1, chain: frame.chain };
       batches.push({ firstLsn, lastLsn: end.lsn, epochNumber, wallMs, chain: end.chain, operations: source.operations, frameBytes: frame.end - offset });

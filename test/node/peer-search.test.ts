@@ -6,12 +6,13 @@ import { FakeClock } from '../support/fake-clock.ts';
 
 const CLUSTER = 'ab'.repeat(16);
 
-/** Peers by URL: the document of `/status`, or 'down', or 'silent'. */
-function search(peers: Readonly<Record<string, unknown>>): { found: Promise<string>; clock: FakeClock } {
+/** Peers by URL: the document of `/status`, or 'down', or 'silent'; also of nodes that are not among the peers. */
+function search(peers: Readonly<Record<string, unknown>>, others: Readonly<Record<string, unknown>> = {}): { found: Promise<string>; clock: FakeClock } {
   const clock = new FakeClock();
   const transport: Transport = {
     request: (url, request) => {
-      const answer = peers[url];
+      const answer = peers[url] ?? others[url];
+      if (answer === undefined) return Promise.reject(new TransportError(`${url} refused`, { mayHaveArrived: false }));
       if (answer === 'down') return Promise.reject(new TransportError(`${url} refused`, { mayHaveArrived: false }));
       if (answer === 'silent') {
         return new Promise((_resolve, reject) => {
@@ -39,12 +40,17 @@ describe('the search for a cluster among peers', () => {
   });
 
   it('takes the upstream of a replica where the primary is not among the peers', async () => {
-    expect(await search({ 'http://e': empty, 'http://r': replica }).found).to.equal('http://p');
+    expect(await search({ 'http://e': empty, 'http://r': replica }, { 'http://p': primary }).found).to.equal('http://p');
   });
 
   it('does not wait for ever for a peer that says nothing', async () => {
-    const { found, clock } = search({ 'http://s': 'silent', 'http://r': replica });
+    const { found, clock } = search({ 'http://s': 'silent', 'http://r': replica }, { 'http://p': primary });
     expect(await clock.until(found)).to.equal('http://p');
+  });
+
+  it('takes a replica where its upstream does not answer: that may be gone, or be the very node that asks', async () => {
+    expect(await search({ 'http://e': empty, 'http://r': replica }, { 'http://p': 'down' }).found).to.equal('http://r');
+    expect(await search({ 'http://e': empty, 'http://r': replica }, { 'http://p': empty }).found).to.equal('http://r');
   });
 
   it('finds nothing among peers without data, and names the way out: an unmounted disk must not found a second cluster', async () => {

@@ -212,6 +212,59 @@ export function storeSuite(name: string, createFixture: () => Promise<StoreFixtu
       expect((await store.beginDigest().digest).sha256).to.equal(digestOf(log.fold()).sha256);
     });
 
+    describe('asked for the rows after an LSN', () => {
+      async function rowsAfter(lsn: number): Promise<Map<string, StoredRow>> {
+        const rows = new Map<string, StoredRow>();
+        for await (const { key, value, lsn: rowLsn } of store.rowsAfter(lsn)) {
+          expect(rows.has(key), `${key} came twice`).to.equal(false);
+          rows.set(key, { value, lsn: rowLsn });
+        }
+        return rows;
+      }
+
+      it('gives those whose last write is later, and no others', async () => {
+        await store.apply([log.beginEpoch(1), log.write(put('old', '1'), put('again', '1'), put('gone', '1')), log.write(put('again', '2'), del('gone'), put('new\0', '😀'))]);
+        expect(await rowsAfter(4)).to.deep.equal(new Map([['again', { value: '2', lsn: 5 }], ['new\0', { value: '😀', lsn: 7 }]]));
+        expect(await rowsAfter(3)).to.have.keys('again', 'new\0');
+        expect(await rowsAfter(0)).to.deep.equal(log.fold());
+        expect(await rowsAfter(7)).to.have.lengthOf(0);
+      });
+
+      it('gives all of many, and of large ones', async () => {
+        await store.apply([log.beginEpoch(1), log.write(...range(2500).map((index) => put(`key ${index}`, `${index}`))), log.write(...range(5).map((index) => put(`large ${index}`, 'x'.repeat(700_000))))]);
+        const rows = await rowsAfter(1_001);
+        expect(rows.size).to.equal(1505);
+        expect(rows).to.deep.equal(new Map([...log.fold()].filter(([, { lsn }]) => lsn > 1_001)));
+      });
+
+      it('gives one state, whatever is applied meanwhile', async () => {
+        await store.apply([log.beginEpoch(1), log.write(...range(2500).map((index) => put(`key ${index}`, 'before')))]);
+        const expected = log.fold();
+        const rows = new Map<string, StoredRow>();
+        for await (const { key, value, lsn } of store.rowsAfter(0)) {
+          if (rows.size === 0) await store.apply([log.write(...range(2500).map((index) => (index % 2 === 0 ? del(`key ${index}`) : put(`key ${index}`, 'after'))), put('late', '1'))]);
+          rows.set(key, { value, lsn });
+        }
+        expect(rows).to.deep.equal(expected);
+        expect(await rowsAfter(2501)).to.have.lengthOf(1251);
+      });
+
+      it('lets checkpoints reach the end again after somebody left early', async () => {
+        await store.apply([log.beginEpoch(1), log.write(...range(2500).map((index) => put(`key ${index}`, 'x')))]);
+        for await (const { lsn } of store.rowsAfter(0)) {
+          expect(lsn).to.be.greaterThan(0);
+          break;
+        }
+        await store.apply([log.write(put('a', '1'))]);
+        expect(await store.checkpoint()).to.include({ lsn: log.lsn });
+      });
+
+      it('says that the store is closed', async () => {
+        await store.close();
+        expect(await rejection(rowsAfter(0))).to.match(/the store is closed/);
+      });
+    });
+
     it('can be closed twice and says so to those who call it after', async () => {
       await Promise.all([store.close(), store.close()]);
       await store.close();

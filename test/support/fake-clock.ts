@@ -10,13 +10,14 @@ interface PendingTimer {
   /** Breaks ties. */
   readonly order: number;
   readonly callback: () => void;
+  isCancelled: boolean;
 }
 
 export class FakeClock implements Clock {
   #nowMs = 0;
   #wallOffsetMs = 1_700_000_000_000;
   #order = 0;
-  readonly #timers = new Set<PendingTimer>();
+  readonly #timers = new TimerHeap();
   #deferred: (() => void)[] = [];
 
   monotonicMs(): number {
@@ -29,9 +30,9 @@ export class FakeClock implements Clock {
 
   setTimer(delayMs: number, callback: () => void): Timer {
     this.#order += 1;
-    const timer = { atMs: this.#nowMs + Math.max(0, delayMs), order: this.#order, callback };
+    const timer = { atMs: this.#nowMs + Math.max(0, delayMs), order: this.#order, callback, isCancelled: false };
     this.#timers.add(timer);
-    return { cancel: () => void this.#timers.delete(timer) };
+    return { cancel: () => this.#timers.cancel(timer) };
   }
 
   defer(callback: () => void): void {
@@ -63,7 +64,7 @@ export class FakeClock implements Clock {
   async advance(byMs: number): Promise<void> {
     const endMs = this.#nowMs + byMs;
     await this.settle();
-    for (let next = this.#nextTimer(); next !== undefined && next.atMs <= endMs; next = this.#nextTimer()) {
+    for (let next = this.#timers.first; next !== undefined && next.atMs <= endMs; next = this.#timers.first) {
       await this.#fire(next);
     }
     this.#nowMs = endMs;
@@ -82,7 +83,7 @@ export class FakeClock implements Clock {
     promise.then(settled, settled);
     await this.settle();
     while (!seen.isSettled) {
-      const next = this.#nextTimer();
+      const next = this.#timers.first;
       if (next === undefined) throw new Error('waiting for something that can not happen: no timer is set');
       if (next.atMs > endMs) throw new Error(`did not happen within ${limitMs} ms`);
       await this.#fire(next);
@@ -117,20 +118,74 @@ export class FakeClock implements Clock {
     };
   }
 
-  #nextTimer(): PendingTimer | undefined {
-    let next: PendingTimer | undefined;
-    for (const timer of this.#timers) {
-      if (next === undefined || timer.atMs < next.atMs || (timer.atMs === next.atMs && timer.order < next.order)) next = timer;
-    }
-    return next;
-  }
-
   async #fire(timer: PendingTimer): Promise<void> {
-    this.#timers.delete(timer);
+    this.#timers.removeFirst();
     this.#nowMs = Math.max(this.#nowMs, timer.atMs);
     timer.callback();
     await this.settle();
   }
+}
+
+/** A binary heap: a simulation sets and fires thousands of timers a second. */
+class TimerHeap {
+  readonly #heap: PendingTimer[] = [];
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get first(): PendingTimer | undefined {
+    while (this.#heap[0]?.isCancelled === true) this.#pop();
+    return this.#heap[0];
+  }
+
+  add(timer: PendingTimer): void {
+    const heap = this.#heap;
+    let index = heap.length;
+    for (; index > 0; ) {
+      const parent = (index - 1) >> 1;
+      if (!isBefore(timer, heap[parent]!)) break;
+      heap[index] = heap[parent]!;
+      index = parent;
+    }
+    heap[index] = timer;
+    this.#size += 1;
+  }
+
+  /** It stays in the heap until it comes to the top: most are cancelled long before their time. */
+  cancel(timer: PendingTimer): void {
+    if (timer.isCancelled) return;
+    timer.isCancelled = true;
+    this.#size -= 1;
+  }
+
+  removeFirst(): void {
+    const first = this.#pop();
+    if (first !== undefined) this.cancel(first);
+  }
+
+  #pop(): PendingTimer | undefined {
+    const heap = this.#heap;
+    const first = heap[0];
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return first;
+    let index = 0;
+    for (;;) {
+      let child = 2 * index + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child += 1;
+      if (!isBefore(heap[child]!, last)) break;
+      heap[index] = heap[child]!;
+      index = child;
+    }
+    heap[index] = last;
+    return first;
+  }
+}
+
+function isBefore(one: PendingTimer, other: PendingTimer): boolean {
+  return one.atMs < other.atMs || (one.atMs === other.atMs && one.order < other.order);
 }
 
 /** Node looks at the event loop only when no promise is left to run. */

@@ -44,6 +44,8 @@ export interface DiskCall {
   readonly mode?: OpenOptions['mode'];
   readonly offset?: number;
   readonly bytes?: number;
+  /** What is to be written. */
+  readonly data?: Buffer;
 }
 
 export type DiskFault =
@@ -117,6 +119,10 @@ export class MemoryDisk implements Disk {
     this.#capacityBytes = capacityBytes;
   }
 
+  get usedBytes(): number {
+    return this.#root.usedBytes();
+  }
+
   get callCount(): number {
     return this.#callCount;
   }
@@ -129,6 +135,13 @@ export class MemoryDisk implements Disk {
       for (const [name, entry] of node.entries) if (entry instanceof Inode) files.set(name, entry.content());
     }
     return files;
+  }
+
+  /** All directories below one, itself included, each before those in it. */
+  directories(path: string): string[] {
+    const node = this.#find(path);
+    if (!(node instanceof Directory)) return [];
+    return [path, ...[...node.entries].flatMap(([name, entry]) => (entry instanceof Directory ? this.directories(`${path}/${name}`) : []))];
   }
 
   /** Puts a file there, synced: a test's way to damage or copy files. Undefined takes it away. */
@@ -242,7 +255,7 @@ export class MemoryDisk implements Disk {
     return {
       writeAt: (offset, buffers) => {
         const data = Buffer.concat(buffers);
-        return call({ name: 'writeAt', offset, bytes: data.length }, (fault) => {
+        return call({ name: 'writeAt', offset, bytes: data.length, data }, (fault) => {
           refuseReadOnly();
           const taken = this.#bytesTaken(inode, offset, data.length, fault);
           if (taken === 0 && data.length > 0) throw new DiskFullError(`ENOSPC: no space left, write '${path}'`);
@@ -624,9 +637,10 @@ function grown(buffer: Buffer, size: number): Buffer<ArrayBuffer> {
 }
 
 function sectorOf(buffer: Buffer, index: number): Buffer {
-  const sector = Buffer.alloc(SECTOR_BYTES);
-  buffer.copy(sector, 0, index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES);
-  return sector;
+  // From Node's pool: thousands of these are made and dropped in a simulated second.
+  const sector = Buffer.allocUnsafe(SECTOR_BYTES);
+  const copied = buffer.copy(sector, 0, index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES);
+  return copied === SECTOR_BYTES ? sector : sector.fill(0, copied);
 }
 
 function namesOf(path: string): string[] {

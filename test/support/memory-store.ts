@@ -8,7 +8,7 @@ import { assert, ShiplogError } from '../../lib/base/errors.ts';
 import type { Batch } from '../../lib/base/operation.ts';
 import { type Clock, nextTurn } from '../../lib/env/clock.ts';
 import { type Disk, readWhole, writeFully } from '../../lib/env/disk.ts';
-import type { AppliedState, SnapshotFile, Store, StoredRow, TableDigest } from '../../lib/store/store.ts';
+import type { AppliedState, KeyedRow, SnapshotFile, Store, StoredRow, TableDigest } from '../../lib/store/store.ts';
 import { TableDigester } from '../../lib/store/table-digest.ts';
 
 /** One state of the table. Never changed: each transaction makes the next one. */
@@ -39,7 +39,7 @@ export class MemoryStore implements Store {
 
   static create(options: MemoryStoreOptions & { readonly clusterId: string }): MemoryStore {
     const applied = { clusterId: options.clusterId, lsn: 0, chain: 0, history: EpochHistory.EMPTY };
-    return new MemoryStore(options, { applied, rows: new Map() });
+    return new MemoryStore(options, [{ applied, rows: new Map() }]);
   }
 
   /** Opens a file that `exportSnapshot` wrote. */
@@ -47,15 +47,17 @@ export class MemoryStore implements Store {
     const json = JSON.parse((await readWhole(options.disk, path)).toString('utf8')) as SnapshotJson;
     assert(json.format === 'memory-store', `${path} is no snapshot of a memory store`);
     const { clusterId, lsn, chain } = json;
-    return new MemoryStore(options, {
-      applied: { clusterId, lsn, chain, history: new EpochHistory(json.epochs) },
-      rows: new Map(json.rows.map(([key, value, lsn]) => [key, { value, lsn }])),
-    });
+    return new MemoryStore(options, [
+      {
+        applied: { clusterId, lsn, chain, history: new EpochHistory(json.epochs) },
+        rows: new Map(json.rows.map(([key, value, lsn]) => [key, { value, lsn }])),
+      },
+    ]);
   }
 
-  private constructor(options: MemoryStoreOptions, state: TableState) {
+  private constructor(options: MemoryStoreOptions, states: TableState[]) {
     this.#options = options;
-    this.#states = [state];
+    this.#states = states;
   }
 
   get applied(): AppliedState {
@@ -71,10 +73,21 @@ export class MemoryStore implements Store {
    * What a new process finds after a crash: the last checkpoint and the first `kept` transactions
    * after it. This store is dead from then on.
    */
-  crash(kept: number, options: MemoryStoreOptions = this.#options): MemoryStore {
+  crash(kept: number): MemoryStore {
     assert(kept >= 0 && kept <= this.transactionsAtRisk, `can't keep ${kept} of ${this.transactionsAtRisk} transactions`);
     this.#closed = true;
-    return new MemoryStore(options, this.#states[kept]!);
+    return new MemoryStore(this.#options, [this.#states[kept]!]);
+  }
+
+  /** As the next process finds it where only the process went: what a power cut can take is still at risk. */
+  reopened(options: MemoryStoreOptions): MemoryStore {
+    this.#closed = true;
+    return new MemoryStore(options, [...this.#states]);
+  }
+
+  /** As if the file had been copied at this moment. */
+  copy(): MemoryStore {
+    return new MemoryStore(this.#options, [...this.#states]);
   }
 
   get(key: string): StoredRow | undefined {
@@ -163,6 +176,16 @@ export class MemoryStore implements Store {
     const { rows } = this.#newest;
     await nextTurn(this.#options.clock);
     return rows.size;
+  }
+
+  async *rowsAfter(afterLsn: number): AsyncGenerator<KeyedRow, void> {
+    this.#assertOpen();
+    const { rows } = this.#newest;
+    await nextTurn(this.#options.clock);
+    for (const [key, { value, lsn }] of rows) {
+      this.#assertOpen();
+      if (lsn > afterLsn) yield { key, value, lsn };
+    }
   }
 
   async close(): Promise<void> {

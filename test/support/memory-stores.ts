@@ -35,8 +35,7 @@ export class MemoryStores implements StoreProvider {
     // Another file at the same path is another table.
     const store =
       known?.fileDigest === fileDigest
-        ? // The disk may be another one by now: that of the old incarnation answers nobody any more.
-          known.store.crash(known.store.transactionsAtRisk, { disk: this.#disk(), clock: this.#clock })
+        ? known.store.reopened({ disk: this.#disk(), clock: this.#clock })
         : await MemoryStore.fromSnapshot({ disk: this.#disk(), clock: this.#clock }, path);
     this.#tables.set(path, { fileDigest, store });
     return this.wrap(store);
@@ -51,7 +50,7 @@ export class MemoryStores implements StoreProvider {
   /** As if the data directory had been copied: with the disk's files goes what was applied to them. */
   copyFrom(other: MemoryStores): void {
     for (const [path, { fileDigest, store }] of other.#tables) {
-      this.#tables.set(path, { fileDigest, store: store.crash(store.transactionsAtRisk) });
+      this.#tables.set(path, { fileDigest, store: store.copy() });
     }
   }
 

@@ -31,6 +31,8 @@ export interface Fault {
   readonly requestBody?: FlowFault;
   readonly responseBody?: FlowFault;
   readonly delayMs?: number;
+  /** The handler gets a request whose body is all there once more, so much later: an echo of something that is long over. */
+  readonly repeatAfterMs?: number;
 }
 
 /** One request and its answer, as the test sees it. */
@@ -47,9 +49,16 @@ export class MemoryNetwork {
   readonly #clock: Clock;
   readonly #handlers = new Map<string, TransportHandler>();
   readonly #live = new Set<Exchange>();
+  /** Directions in which nothing passes. */
   readonly #blocked = new Set<string>();
-  #healed = Promise.withResolvers<undefined>();
+  /** Machines whose process is frozen: nothing gets in or out. */
+  readonly #frozen = new Set<string>();
+  /** Machines without power: nobody answers there, not even to refuse. */
+  readonly #dark = new Set<string>();
+  #changed = Promise.withResolvers<undefined>();
   #count = 0;
+  /** How long a piece is on its way, asked for each. */
+  latencyMs: (from: string, to: string) => number = () => 0;
   /** Asked once for every exchange, before it begins. */
   faultOf: (exchange: ExchangeInfo) => Fault | undefined = () => undefined;
 
@@ -98,24 +107,72 @@ export class MemoryNetwork {
 
   /** Nothing passes between the two any more, in neither direction, and nobody is told: a half-open link. */
   partition(url: string, otherUrl: string): void {
-    this.#blocked.add(linkOf(url, otherUrl));
+    this.partitionOneWay(url, otherUrl);
+    this.partitionOneWay(otherUrl, url);
+  }
+
+  /** What `from` says does not reach `to` any more; what `to` says still arrives. */
+  partitionOneWay(from: string, to: string): void {
+    this.#blocked.add(linkOf(from, to));
+  }
+
+  /** What was blocked between the two passes again, also what waited. */
+  join(url: string, otherUrl: string): void {
+    this.#blocked.delete(linkOf(url, otherUrl));
+    this.#blocked.delete(linkOf(otherUrl, url));
+    this.#wake();
   }
 
   /** Everything passes again, also what waited. */
   heal(): void {
     this.#blocked.clear();
-    this.#healed.resolve(undefined);
-    this.#healed = Promise.withResolvers<undefined>();
+    this.#wake();
+  }
+
+  /** The process at `url` does not run for a while: its connections stay. */
+  freeze(url: string): void {
+    this.#frozen.add(url);
+  }
+
+  thaw(url: string): void {
+    this.#frozen.delete(url);
+    this.#wake();
+  }
+
+  /** The power goes there: connections fall silent, new ones come to nothing, and nobody is told. */
+  darken(url: string): void {
+    this.#dark.add(url);
+    this.#handlers.delete(url);
+    for (const exchange of this.#live) if (exchange.info.from === url || exchange.info.to === url) exchange.fallSilent();
+  }
+
+  isDark(url: string): boolean {
+    return this.#dark.has(url);
+  }
+
+  /** The machine is up again: it knows nothing of its old connections, and says so. */
+  lighten(url: string): void {
+    if (!this.#dark.delete(url)) return;
+    this.cut((exchange) => exchange.from === url || exchange.to === url);
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#changed.resolve(undefined);
+    this.#changed = Promise.withResolvers<undefined>();
   }
 
   async #request(from: string, to: string, request: TransportRequest): Promise<TransportResponse> {
     const info: ExchangeInfo = { index: this.#count, from, to, method: request.method, target: request.target };
     this.#count += 1;
     const fault = this.faultOf(info) ?? {};
-    const exchange = new Exchange(info, fault, () => this.#passage(from, to));
+    const exchange = new Exchange(info, fault, {
+      passage: (isRequest) => (isRequest ? this.#passage(from, to) : this.#passage(to, from)),
+      open: (isRequest) => (isRequest ? this.open(from, to) : this.open(to, from)),
+    });
     this.#live.add(exchange);
     void exchange.ended.then(() => this.#live.delete(exchange));
-    const onAbort = (): void => exchange.breakOff(request.signal!.reason);
+    const onAbort = (): void => exchange.leave('client', request.signal!.reason);
     if (request.signal?.aborted === true) onAbort();
     request.signal?.addEventListener('abort', onAbort, { once: true });
     void exchange.ended.then(() => request.signal?.removeEventListener('abort', onAbort));
@@ -125,18 +182,41 @@ export class MemoryNetwork {
       exchange.breakOff(error);
       throw new TransportError(`${request.method} ${to}${request.target.split('?', 1)[0]}: ${(error as Error).message}`, { cause: error, mayHaveArrived: false });
     }
-    return exchange.carryOut(this.#handlers.get(to)!, request);
+    const handler = this.#handlers.get(to)!;
+    if (fault.repeatAfterMs !== undefined) this.#repeat(to, request, fault.repeatAfterMs);
+    return exchange.carryOut(handler, request);
+  }
+
+  #repeat(to: string, request: TransportRequest, afterMs: number): void {
+    if (request.body !== undefined && !(request.body instanceof Uint8Array)) return;
+    const { signal: _signal, ...rest } = request;
+    this.#clock.setTimer(afterMs, () => {
+      const handler = this.#handlers.get(to);
+      if (handler === undefined || this.#frozen.has(to)) return;
+      // Nobody reads the answer, as nobody does whose connection has broken.
+      void answer(handler, { ...rest, signal: new AbortController().signal }).then((response) => response.body[Symbol.asyncIterator]().return?.());
+    });
   }
 
   async #connect(fault: Fault, from: string, to: string): Promise<void> {
     await nextTurn(this.#clock);
+    // Both have to hear each other before a byte of the request leaves.
     await this.#passage(from, to);
+    await this.#passage(to, from);
     if (fault.delayMs !== undefined) await sleep(this.#clock, fault.delayMs);
+    while (this.#dark.has(to)) await this.#changed.promise;
     if (fault.refuse === true || !this.#handlers.has(to)) throw new Error('connection refused');
   }
 
   async #passage(from: string, to: string): Promise<void> {
-    while (this.#blocked.has(linkOf(from, to))) await this.#healed.promise;
+    const latencyMs = this.latencyMs(from, to);
+    if (latencyMs > 0) await sleep(this.#clock, latencyMs);
+    await this.open(from, to);
+  }
+
+  /** Resolves when a byte of `from` would reach `to`. */
+  async open(from: string, to: string): Promise<void> {
+    while (this.#blocked.has(linkOf(from, to)) || this.#frozen.has(from) || this.#frozen.has(to)) await this.#changed.promise;
   }
 }
 
@@ -151,31 +231,72 @@ async function answer(handler: TransportHandler, request: TransportRequest): Pro
   }
 }
 
+/** What an exchange asks of the link below it. `isRequest`: in the direction of the request. */
+interface Link {
+  /** Carries one piece over: resolves when it is there. */
+  passage(isRequest: boolean): Promise<void>;
+  /** Resolves when something could be carried over. */
+  open(isRequest: boolean): Promise<void>;
+}
+
 class Exchange {
   readonly info: ExchangeInfo;
   /** Resolves when neither side uses it any more. */
-  readonly ended: Promise<void>;
+  readonly ended: Promise<unknown>;
   readonly #fault: Fault;
-  readonly #passage: () => Promise<void>;
+  readonly #link: Link;
   readonly #server = new AbortController();
   readonly #broken = Promise.withResolvers<never>();
-  readonly #end = Promise.withResolvers<void>();
+  readonly #serverBroken = Promise.withResolvers<never>();
+  readonly #clientEnd = Promise.withResolvers<void>();
+  readonly #serverEnd = Promise.withResolvers<void>();
   #isBroken = false;
+  #isSilent = false;
 
-  constructor(info: ExchangeInfo, fault: Fault, passage: () => Promise<void>) {
+  constructor(info: ExchangeInfo, fault: Fault, link: Link) {
     this.info = info;
     this.#fault = fault;
-    this.#passage = passage;
-    this.ended = this.#end.promise;
+    this.#link = link;
+    this.ended = Promise.all([this.#clientEnd.promise, this.#serverEnd.promise]);
     this.#broken.promise.catch(() => {});
+    this.#serverBroken.promise.catch(() => {});
   }
 
+  /** Nothing passes any more, and nobody is told. */
+  fallSilent(): void {
+    this.#isSilent = true;
+  }
+
+  /** Both sides notice at once. */
   breakOff(reason: unknown): void {
+    this.#clientNotices(reason);
+    this.#serverNotices(reason);
+  }
+
+  /** One side drops the connection. The other side notices when that reaches it: over a dead link, not before it heals. */
+  leave(side: 'client' | 'server', reason: unknown): void {
+    const [here, there] = [(): void => this.#clientNotices(reason), (): void => this.#serverNotices(reason)];
+    const isClient = side === 'client';
+    (isClient ? here : there)();
+    if (!this.#isSilent) void this.#link.open(isClient).then(isClient ? there : here);
+  }
+
+  #clientNotices(reason: unknown): void {
     if (this.#isBroken) return;
     this.#isBroken = true;
     this.#broken.reject(reason instanceof Error ? reason : new Error(String(reason)));
-    this.#server.abort(reason);
-    this.#end.resolve();
+    this.#clientEnd.resolve();
+  }
+
+  #serverNotices(reason: unknown): void {
+    if (!this.#server.signal.aborted) this.#server.abort(reason);
+    this.#serverBroken.reject(reason instanceof Error ? reason : new Error(String(reason)));
+    this.#serverEnd.resolve();
+  }
+
+  async #pass(isRequest: boolean): Promise<void> {
+    await this.#link.passage(isRequest);
+    if (this.#isSilent) await new Promise<never>(() => {});
   }
 
   /** Settles as the promise does, unless the connection breaks first. */
@@ -191,26 +312,31 @@ class Exchange {
       target: request.target,
       headers: request.headers,
       signal: this.#server.signal,
-      ...(body === undefined ? {} : { body: body instanceof Uint8Array && this.#fault.requestBody === undefined ? body : this.#flow(body instanceof Uint8Array ? once(body) : body, this.#fault.requestBody) }),
+      ...(body === undefined ? {} : { body: body instanceof Uint8Array && this.#fault.requestBody === undefined ? body : this.#flow(true, body instanceof Uint8Array ? once(body) : body, this.#fault.requestBody) }),
     };
     try {
       const answered = answer(handler, received);
       void answered.then((late) => {
         // The client is gone: nobody will ever pull this body.
-        if (this.#isBroken) void late.body[Symbol.asyncIterator]().return?.();
+        if (this.#isBroken) void this.#serverEnd.promise.then(() => late.body[Symbol.asyncIterator]().return?.());
       });
       const response = await this.whileWhole(answered);
       if (this.#fault.loseAnswer === true) await this.whileWhole(new Promise<never>(() => {}));
-      await this.whileWhole(this.#passage());
+      await this.whileWhole(this.#pass(false));
       const { abort } = response;
-      const onAbort = (): void => this.breakOff(abort!.reason);
+      const onAbort = (): void => this.leave('server', abort!.reason);
       if (abort?.aborted === true) onAbort();
       abort?.addEventListener('abort', onAbort, { once: true });
       void this.ended.then(() => abort?.removeEventListener('abort', onAbort));
-      return { status: response.status, headers: response.headers, body: this.#flow(response.body, this.#fault.responseBody, () => this.#end.resolve()) };
+      return { status: response.status, headers: response.headers, body: this.#flow(false, response.body, this.#fault.responseBody, () => this.#finish()) };
     } catch (error) {
       throw this.#describe(error);
     }
+  }
+
+  #finish(): void {
+    this.#clientEnd.resolve();
+    this.#serverEnd.resolve();
   }
 
   #describe(error: unknown): TransportError {
@@ -218,18 +344,18 @@ class Exchange {
     return new TransportError(`${method} ${to}${target.split('?', 1)[0]}: ${(error as Error).message}`, { cause: error, mayHaveArrived: true });
   }
 
-  #flow(source: AsyncIterable<Uint8Array>, fault: FlowFault = {}, onEnd: () => void = () => {}): AsyncIterable<Uint8Array> {
+  #flow(isRequest: boolean, source: AsyncIterable<Uint8Array>, fault: FlowFault = {}, onEnd: () => void = () => {}): AsyncIterable<Uint8Array> {
     const chunks = source[Symbol.asyncIterator]();
     const endByte = Math.min(fault.cutAfterBytes ?? Infinity, fault.stallAfterBytes ?? Infinity);
     let rest: Buffer = Buffer.alloc(0);
     let offset = 0;
-    void this.ended.then(() => {
+    void (isRequest ? this.#clientEnd : this.#serverEnd).promise.then(() => {
       // Not waited for: a writer in the middle of a wait without end would hold up everybody.
       chunks.return?.().catch(() => {});
     });
     const next = async (): Promise<IteratorResult<Uint8Array>> => {
       while (rest.length === 0) {
-        await this.#passage();
+        await this.#link.open(isRequest);
         if (offset >= endByte) return await this.#stopHere(fault);
         const { done, value } = await chunks.next();
         if (done === true) {
@@ -238,7 +364,7 @@ class Exchange {
         }
         rest = Buffer.from(value);
       }
-      await this.#passage();
+      await this.#pass(isRequest);
       const count = Math.min(rest.length, endByte - offset, fault.pieceBytes ?? Infinity);
       if (count === 0) return await this.#stopHere(fault);
       const piece = rest.subarray(0, count);
@@ -251,14 +377,14 @@ class Exchange {
       [Symbol.asyncIterator]: () => ({
         next: async () => {
           try {
-            return await this.whileWhole(next());
+            return await (isRequest ? Promise.race([next(), this.#serverBroken.promise]) : this.whileWhole(next()));
           } catch (error) {
             this.breakOff(error);
             throw this.#describe(error);
           }
         },
         return: () => {
-          this.breakOff(new Error('the reader left the body early'));
+          this.leave(isRequest ? 'server' : 'client', new Error('the reader left the body early'));
           return Promise.resolve({ done: true as const, value: undefined });
         },
       }),
@@ -271,8 +397,8 @@ class Exchange {
   }
 }
 
-function linkOf(url: string, otherUrl: string): string {
-  return [url, otherUrl].sort().join(' ');
+function linkOf(from: string, to: string): string {
+  return `${from} ${to}`;
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

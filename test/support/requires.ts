@@ -9,6 +9,7 @@ import Mocha from 'mocha';
  */
 const packageOf = {
   curl: 'curl',
+  haproxy: 'haproxy',
   ip: 'iproute2',
   losetup: 'mount',
   'mkfs.ext4': 'e2fsprogs',

@@ -25,6 +25,11 @@ export class SeededRandom implements Random {
     return bytes;
   }
 
+  /** A stream of its own: what is drawn from one does not move the other. */
+  fork(): SeededRandom {
+    return new SeededRandom(this.below(0x1_0000_0000));
+  }
+
   /** A whole number, 0 … `end` − 1. */
   below(end: number): number {
     return Math.floor(this.uniform() * end);
