@@ -42,6 +42,11 @@ export const LIMITS = {
   /** Without a new heartbeat for so long, a replica may promise itself to a promotion. */
   primarySilentMs: 3_000,
   forwardTimeoutMs: 5_000,
+  /** For replicas to confirm a write, and for a position to show, where a request says nothing else. */
+  ackTimeoutMs: 5_000,
+  positionWaitMs: 5_000,
+  /** At most, whatever a request says. */
+  requestWaitMsMax: 60_000,
   headersTimeoutMs: 5_000,
   /** Longer than load balancers keep theirs, so that they never reuse a connection we just closed. */
   keepAliveTimeoutMs: 75_000,

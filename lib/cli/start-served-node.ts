@@ -102,7 +102,8 @@ async function freePort({ host, port }: Config, clock: Clock, logger: Logger): P
 }
 
 function liveOptions(config: Config): LiveNodeOptions {
-  return { readyLagMs: config.readyLagMs, forwardTimeoutMs: config.forwardTimeoutMs, queueBytesMax: config.queueBytesMax };
+  const { readyLagMs, forwardTimeoutMs, queueBytesMax, ackDefault, ackMinimum } = config;
+  return { readyLagMs, forwardTimeoutMs, queueBytesMax, ackDefault, ackMinimum };
 }
 
 function urlHost(host: string): string {

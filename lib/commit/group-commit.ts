@@ -19,8 +19,14 @@ export type CommitCondition = (currentLsn: number | null) => boolean;
 
 export type CommitOutcome =
   | { readonly outcome: 'written'; readonly lsn: number }
-  | { readonly outcome: 'absent' }
-  | { readonly outcome: 'precondition-failed'; readonly currentLsn: number | null };
+  /** Answered before the sync, which may still fail: there is no LSN yet. */
+  | { readonly outcome: 'taken' }
+  | NotWritten;
+
+/** Nothing is written. `restsOnLsn`: the state that says so ends there, at most. */
+export type NotWritten =
+  | { readonly outcome: 'absent'; readonly restsOnLsn: number }
+  | { readonly outcome: 'precondition-failed'; readonly currentLsn: number | null; readonly restsOnLsn: number };
 
 export interface GroupCommitOptions {
   readonly committer: Committer;
@@ -36,6 +42,7 @@ export interface GroupCommitOptions {
 interface QueuedWrite {
   readonly operation: DataOperation;
   readonly condition: CommitCondition | undefined;
+  readonly awaitsSync: boolean;
   readonly bytes: number;
   readonly resolve: (outcome: CommitOutcome) => void;
   readonly reject: (error: unknown) => void;
@@ -45,8 +52,8 @@ interface Group {
   readonly epoch: EpochRef;
   /** One list per frame. */
   readonly frames: QueuedWrite[][];
-  /** Answers that rest on an operation of this group. */
-  readonly dependents: { readonly write: QueuedWrite; readonly outcome: CommitOutcome }[];
+  /** Deletes that rest on an operation of this group: it deletes the key before them. */
+  readonly dependents: QueuedWrite[];
 }
 
 export class GroupCommit {
@@ -70,10 +77,11 @@ export class GroupCommit {
   }
 
   /**
-   * Resolves after the sync that covers the operation, or as soon as it is certain that nothing is written.
+   * Resolves after the sync that covers the operation, or as soon as it is certain that nothing is
+   * written; without `awaitsSync` as soon as it is certain that it will be, if the disk takes it.
    * @throws ShiplogError `overloaded`, `stopping`, `not-primary`, `disk-full` (not written) or `outcome-unknown`.
    */
-  submit(operation: DataOperation, condition?: CommitCondition): Promise<CommitOutcome> {
+  submit(operation: DataOperation, condition?: CommitCondition, { awaitsSync = true }: { readonly awaitsSync?: boolean } = {}): Promise<CommitOutcome> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) throw new ShiplogError('stopping', 'this node is stopping; ask another one');
       const bytes = encodedSize(operation);
@@ -81,7 +89,8 @@ export class GroupCommit {
         this.#options.metrics.writesRefused.increment();
         throw new ShiplogError('overloaded', `${this.#queue.length} writes with ${this.#queueBytes} bytes are waiting for the disk already`);
       }
-      this.#queue.push({ operation, condition, bytes, resolve, reject });
+      this.#queue.push({ operation, condition, awaitsSync, bytes, resolve, reject });
+      if (!awaitsSync && isUnconditional({ operation, condition })) resolve({ outcome: 'taken' });
       this.#queueBytes += bytes;
       if (this.#isRunning) return;
       this.#isRunning = true;
@@ -116,7 +125,7 @@ export class GroupCommit {
       taken += 1;
       this.#queueBytes -= write.bytes;
       const { operation } = write;
-      let refusal: CommitOutcome | 'depends' | undefined;
+      let refusal: NotWritten | 'depends' | undefined;
       try {
         refusal = this.#refusal(write, earlier.get(operation.key));
       } catch (error) {
@@ -131,10 +140,11 @@ export class GroupCommit {
         break;
       }
       if (refusal !== undefined) {
-        if (earlier.has(operation.key)) group.dependents.push({ write, outcome: refusal });
+        if (earlier.has(operation.key) && write.awaitsSync) group.dependents.push(write);
         else write.resolve(refusal);
         continue;
       }
+      if (!write.awaitsSync) write.resolve({ outcome: 'taken' });
       earlier.set(operation.key, { exists: operation.kind === 'put' });
       frame.push(write);
       groupBytes += write.bytes;
@@ -149,14 +159,16 @@ export class GroupCommit {
   }
 
   /** Why an operation is not written, or undefined where it is. */
-  #refusal(write: QueuedWrite, earlier: { readonly exists: boolean } | undefined): CommitOutcome | 'depends' | undefined {
+  #refusal(write: QueuedWrite, earlier: { readonly exists: boolean } | undefined): NotWritten | 'depends' | undefined {
     const { operation, condition } = write;
-    if (condition === undefined && operation.kind === 'put') return undefined;
+    if (isUnconditional(write)) return undefined;
     if (condition !== undefined && earlier !== undefined) return 'depends';
-    const currentLsn = earlier === undefined ? (this.#options.table.get(operation.key)?.lsn ?? null) : null;
-    if (condition !== undefined && !condition(currentLsn)) return { outcome: 'precondition-failed', currentLsn };
+    const { table } = this.#options;
+    const currentLsn = earlier === undefined ? (table.get(operation.key)?.lsn ?? null) : null;
+    const restsOnLsn = table.visible.lsn;
+    if (condition !== undefined && !condition(currentLsn)) return { outcome: 'precondition-failed', currentLsn, restsOnLsn };
     const exists = earlier === undefined ? currentLsn !== null : earlier.exists;
-    return operation.kind === 'delete' && !exists ? { outcome: 'absent' } : undefined;
+    return operation.kind === 'delete' && !exists ? { outcome: 'absent', restsOnLsn } : undefined;
   }
 
   async #commit(group: Group): Promise<void> {
@@ -179,12 +191,12 @@ export class GroupCommit {
           lsn += 1;
         }
       }
-      for (const { write, outcome } of group.dependents) write.resolve(outcome);
+      for (const write of group.dependents) write.resolve({ outcome: 'absent', restsOnLsn: batches.at(-1)!.lastLsn });
     } catch (error) {
       const isCertain = isShiplogError(error, 'disk-full') || isShiplogError(error, 'stopping') || isShiplogError(error, 'outcome-unknown');
       const answer = isCertain ? error : unknownOutcome(error);
       for (const write of group.frames.flat()) write.reject(answer);
-      for (const { write } of group.dependents) write.reject(answer);
+      for (const write of group.dependents) write.reject(answer);
     }
   }
 
@@ -206,6 +218,11 @@ export class GroupCommit {
     if (!this.#isRunning) return;
     await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
+}
+
+/** Nothing can keep it from being written but the disk. */
+function isUnconditional({ operation, condition }: Pick<QueuedWrite, 'operation' | 'condition'>): boolean {
+  return condition === undefined && operation.kind === 'put';
 }
 
 function unknownOutcome(cause: unknown): ShiplogError {

@@ -4,6 +4,7 @@
  * all three. A type says in words what it expects, for the error message.
  */
 import { z } from 'zod';
+import { ACK_LEVEL_EXPECTED, type AckLevel, parseAckLevel } from '../base/ack-level.ts';
 import { GIB, KIB, MIB } from '../base/limits.ts';
 
 /** What a parser returns for a value that it does not take. */
@@ -62,6 +63,11 @@ export function oneOf<const Choice extends string>(...choices: readonly Choice[]
 
 export function text(expected: string, pattern: RegExp): z.ZodType<string> {
   return optionType(expected, (raw) => (typeof raw === 'string' && pattern.test(raw) ? raw : REFUSED));
+}
+
+/** `local`, `all`, `1` … */
+export function ackLevel(): z.ZodType<AckLevel> {
+  return optionType(ACK_LEVEL_EXPECTED, (raw) => (typeof raw === 'string' || typeof raw === 'number' ? (parseAckLevel(String(raw)) ?? REFUSED) : REFUSED));
 }
 
 /** The address of a node, without a trailing slash. */

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { GIB, LIMITS, MIB } from '../base/limits.ts';
-import { duration, flag, integer, listOf, nodeUrl, oneOf, size, text } from './option-types.ts';
+import { ackLevel, duration, flag, integer, listOf, nodeUrl, oneOf, size, text } from './option-types.ts';
 
 const DAY_MS = 86_400_000;
 /** The largest value, its key, and room for how they are written. */
@@ -64,6 +64,20 @@ export const OPTIONS = {
     fallback: 'forward',
     group: 'node',
     description: 'what a replica does with a write: forward, redirect or reject',
+  }),
+  ackDefault: option({
+    type: ackLevel(),
+    fallback: 'local',
+    group: 'node',
+    live: true,
+    description: 'how durable a write has to be where the request does not say: memory, local, a number of replicas, or all',
+  }),
+  ackMinimum: option({
+    type: ackLevel(),
+    fallback: 'memory',
+    group: 'node',
+    live: true,
+    description: 'how durable every write has to be, whatever the request says',
   }),
   logLevel: option({
     type: oneOf('error', 'warn', 'info', 'debug'),

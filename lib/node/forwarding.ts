@@ -2,9 +2,9 @@
  * A client's write on its way from a replica to the primary. It is sent at most once, unless it is
  * certain that no byte of it left.
  */
-import { ShiplogError, messageOf } from '../base/errors.ts';
+import { ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import { parsePosition } from '../base/position.ts';
+import { type Position, parsePosition } from '../base/position.ts';
 import type { Clock } from '../env/clock.ts';
 import { type Transport, TransportError, type TransportRequest, readBody } from '../env/transport.ts';
 import type { ForwardedResponse } from './node-api.ts';
@@ -15,28 +15,20 @@ export interface ForwardOptions {
   readonly nodeId: string;
   readonly primaryUrl: string;
   readonly timeoutMs: number;
-  /** Resolves when reads on this node show `lsn`. */
-  readonly shown: (lsn: number, signal: AbortSignal) => Promise<void>;
+  /** Resolves when reads on this node show the position. @throws ShiplogError `position-lost`. */
+  readonly shown: (position: Position, signal: AbortSignal) => Promise<void>;
 }
 
-/** @throws ShiplogError `no-primary`: not sent. `outcome-unknown`: perhaps carried out. `not-shown-yet`: carried out. */
+/** @throws ShiplogError `no-primary`: not sent. `outcome-unknown`: perhaps carried out. `not-shown-yet`, `position-lost`: carried out. */
 export async function forwardWrite(request: TransportRequest, options: ForwardOptions): Promise<ForwardedResponse> {
   const { clock, primaryUrl, timeoutMs } = options;
   const deadline = new AbortController();
   const timer = clock.setTimer(timeoutMs, () => deadline.abort(new Error(`no answer within ${timeoutMs} ms`)));
   try {
     const response = await send(request, options, deadline.signal);
-    const position = parsePosition(response.headers['shiplog-position'] ?? '');
     // Also a refusal tells of the primary's state, which the client may then look for here.
-    if (response.status < 500 && position !== undefined) {
-      await options.shown(position.lsn, deadline.signal).catch((cause: unknown) => {
-        if (response.status >= 300) return;
-        throw new ShiplogError('not-shown-yet', `written by the primary at ${response.headers['shiplog-position']}, but this replica does not show it yet`, {
-          cause,
-          extra: { position: response.headers['shiplog-position'] },
-        });
-      });
-    }
+    const position = parsePosition(response.headers['shiplog-position'] ?? '');
+    if (response.status < 500 && position !== undefined) await options.shown(position, deadline.signal).catch((cause: unknown) => throwIfWritten(response, cause));
     return response;
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
@@ -45,6 +37,15 @@ export async function forwardWrite(request: TransportRequest, options: ForwardOp
   } finally {
     timer.cancel();
   }
+}
+
+/** What the primary said is true all the same; but of a write it is not all that the client asked for. */
+function throwIfWritten({ status, headers }: ForwardedResponse, cause: unknown): void {
+  if (status >= 300) return;
+  const position = (headers['etag'] ?? '').replaceAll('"', '') || headers['shiplog-position'];
+  const extra = { position };
+  if (isShiplogError(cause, 'position-lost')) throw new ShiplogError('position-lost', `the primary wrote it at ${position}, but the cluster has gone on without it`, { cause, extra });
+  throw new ShiplogError('not-shown-yet', `written by the primary at ${position}, but this replica does not show it yet`, { cause, extra });
 }
 
 async function send(request: TransportRequest, options: ForwardOptions, signal: AbortSignal): Promise<ForwardedResponse> {

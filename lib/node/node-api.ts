@@ -2,6 +2,7 @@
  * What a node offers to those around it: http/ and cli/ know a node by this type alone.
  * http/ translates between it and requests, and decides nothing itself.
  */
+import type { AckLevel, ReachedAck } from '../base/ack-level.ts';
 import type { EpochHistory, EpochRef } from '../base/epoch-history.ts';
 import type { DataOperation } from '../base/operation.ts';
 import type { Position } from '../base/position.ts';
@@ -22,9 +23,19 @@ export interface WriteCondition {
   readonly ifNoneMatch?: '*' | readonly Position[];
 }
 
+/** How durable a write has to be before it is answered. */
+export interface WriteDurability {
+  /** Default and minimum are the node's own. */
+  readonly ack?: AckLevel;
+  /** For replicas to confirm, after the sync. */
+  readonly timeoutMs?: number;
+}
+
+export type { ReachedAck };
+
 export type WriteResult =
-  /** Durable here; `position` is the write's own. */
-  | { readonly outcome: 'written'; readonly position: Position }
+  /** `position` is the write's own; null where it was answered before it had one. */
+  | { readonly outcome: 'written'; readonly position: Position | null; readonly ack: ReachedAck }
   /** A delete of a key that does not exist: nothing was written. */
   | { readonly outcome: 'absent' }
   /** The condition did not hold; `current` is the key's position, or null where it does not exist. */
@@ -47,23 +58,34 @@ export interface NodeApi {
   read(key: string): ReadResult | undefined;
 
   /**
+   * Resolves once reads here show `position`, in whatever history it is by then.
+   * @throws ShiplogError `position-lost` where no surviving history has it, `position-not-reached` after `waitMs`,
+   * `not-ready` while there is no consistent state.
+   */
+  waitFor(position: Position, waitMs: number): Promise<void>;
+
+  /**
    * Where a write has to go. A promise while the primary is changing: then it settles when that is done.
    * @throws ShiplogError `no-primary`, `read-only-replica`, `not-ready` or `stopping`.
    */
   writeRoute(): WriteRoute | Promise<WriteRoute>;
 
   /**
-   * Commits one operation on the primary; resolves after the sync that covers it.
-   * @throws ShiplogError `not-primary`, `overloaded`, `disk-full`, `outcome-unknown`, `stopping`.
+   * Commits one operation on the primary; resolves once it is as durable as asked for. That nothing was
+   * written is answered no earlier: the state that it rests on has to be as durable.
+   * @throws ShiplogError `not-primary`, `overloaded`, `disk-full`, `stopping`, `too-few-members`, `too-few-replicas`:
+   * not written. `ack-timeout`: written, but too few replicas have confirmed it. `outcome-unknown`.
    */
-  write(operation: DataOperation, condition: WriteCondition): Promise<WriteResult>;
+  write(operation: DataOperation, condition: WriteCondition, durability?: WriteDurability): Promise<WriteResult>;
 
   /**
    * Sends a client's write on to the primary and resolves once this node shows it too.
    * The request is sent at most once unless it is certain that it did not arrive.
-   * @throws ShiplogError `no-primary` (not sent) or `outcome-unknown` (may have been carried out).
+   * @param durability what the request asks for: confirmations take time beyond the usual.
+   * @throws ShiplogError `no-primary` (not sent), `outcome-unknown` (may have been carried out), `not-shown-yet`, or
+   * `position-lost`: it was carried out, and a failover has left it behind.
    */
-  forward(primaryUrl: string, request: TransportRequest): Promise<ForwardedResponse>;
+  forward(primaryUrl: string, request: TransportRequest, durability?: WriteDurability): Promise<ForwardedResponse>;
 
   /** `GET /wal`: the endless stream. */
   serveLog(request: TransportRequest): Promise<TransportResponse>;
@@ -170,6 +192,8 @@ export interface MemberStatus {
   readonly nodeId: string;
   readonly name: string;
   readonly url: string;
+  /** True once every replica knows it: from then on it counts for acknowledgements. */
+  readonly isSettled?: boolean;
 }
 
 export interface FollowerStatus {

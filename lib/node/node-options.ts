@@ -1,3 +1,4 @@
+import type { AckLevel } from '../base/ack-level.ts';
 import type { Environment } from '../env/environment.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -32,4 +33,8 @@ export interface LiveNodeOptions {
   readonly readyLagMs: number;
   readonly forwardTimeoutMs: number;
   readonly queueBytesMax: number;
+  /** Where a write asks for no level. */
+  readonly ackDefault: AckLevel;
+  /** Writes that ask for less get this. */
+  readonly ackMinimum: AckLevel;
 }

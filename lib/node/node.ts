@@ -2,13 +2,18 @@
  * One node, put together. Reads top to bottom: start, the way of a read and of a write, what other
  * nodes ask for, what operators ask for, stop.
  */
+import { type AckLevel, strongerAck } from '../base/ack-level.ts';
+import { Broadcast } from '../base/broadcast.ts';
 import { EpochHistory, type EpochRef, type LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError, assert, isShiplogError, messageOf, unreachable } from '../base/errors.ts';
+import { LIMITS } from '../base/limits.ts';
 import type { DataOperation, EpochBeginKind, EpochEndOperation } from '../base/operation.ts';
 import { type Position, POSITION_ZERO, formatPosition } from '../base/position.ts';
+import type { Watermark } from '../base/watermark.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
 import { DiskFullError } from '../env/disk.ts';
 import { randomId } from '../env/random.ts';
+import { Acknowledgements, type ConfirmedMember } from '../commit/acknowledgements.ts';
 import { type CommitCondition, GroupCommit } from '../commit/group-commit.ts';
 import type { FailoverHost, FenceKind } from '../failover/failover-host.ts';
 import { Failover } from '../failover/failover.ts';
@@ -17,11 +22,10 @@ import { PromiseBook } from '../failover/promise-book.ts';
 import type { PromoteEvent, PromoteOptions } from '../failover/promote-events.ts';
 import { Promotion } from '../failover/promotion.ts';
 import { writeSalvage } from '../failover/salvage-writer.ts';
-import { sleep } from '../env/clock.ts';
 import type { NodeGauges } from '../observe/metrics.ts';
 import { LogReceiver, type LogSink } from '../replication/log-receiver.ts';
 import { LogSender } from '../replication/log-sender.ts';
-import { MemberList } from '../replication/member-list.ts';
+import { type Member, MemberList } from '../replication/member-list.ts';
 import type { HeartbeatFrame } from '../replication/stream-protocol.ts';
 import { type RoleEffect, type RoleEvent, type RoleState, commitsWrites, servesReads, transition } from '../role/role-machine.ts';
 import type { StoredRow } from '../store/store.ts';
@@ -29,8 +33,9 @@ import { SnapshotService } from '../snapshot/snapshot-service.ts';
 import { Bootstrap, type OwnData } from './bootstrap.ts';
 import { DataDirectory, type Fence } from './data-directory.ts';
 import { Engine } from './engine.ts';
+import { judgePosition } from './judge-position.ts';
 import { forwardWrite } from './forwarding.ts';
-import type { ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReadResult, UpstreamStatus, Verdict, WriteCondition, WriteResult, WriteRoute } from './node-api.ts';
+import type { ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
 import type { LiveNodeOptions, NodeOptions } from './node-options.ts';
 import { findUpstream } from './peer-search.ts';
 import { serveDigest } from './digest-route.ts';
@@ -58,7 +63,9 @@ export class Node implements NodeApi {
   #begin: RoleEvent = 'recovered-as-primary';
   /** Names of salvage files that wait for somebody to decide. */
   #salvage: readonly string[] = [];
-  #roleWaiters: (() => void)[] = [];
+  /** Fires when the role or the history has changed: whoever waits judges again. */
+  readonly #changes = new Broadcast();
+  readonly #acknowledgements: Acknowledgements;
   #failure: Error | undefined;
   #onFailed: (error: Error) => void = () => {};
   /** Resolves, with the reason, when the node can't go on: the process has to end. */
@@ -83,6 +90,7 @@ export class Node implements NodeApi {
       this.#onFailed = resolve;
     });
     metrics.readGaugesFrom(() => this.#gauges());
+    this.#acknowledgements = new Acknowledgements({ clock: environment.clock, others: () => this.#confirmedMembers() });
     this.#failover = new Failover(this.#failoverHost(), book);
   }
 
@@ -281,7 +289,14 @@ export class Node implements NodeApi {
       nodeName: this.nodeName,
       members: this.#members,
       heartbeat: () => this.#heartbeat(),
+      keepsMembers: () => this.role === 'primary',
+      onConfirmed: () => this.#acknowledgements.noteChange(),
     });
+  }
+
+  #confirmedMembers(): readonly ConfirmedMember[] {
+    if (this.#sender !== undefined) return this.#sender.confirmedMembers;
+    return this.#members.all.filter((member) => member.nodeId !== this.nodeId).map(({ nodeId }) => ({ nodeId, durableLsn: null }));
   }
 
   // ——— role ———
@@ -290,7 +305,7 @@ export class Node implements NodeApi {
     const { state, effects } = transition(this.#state, event);
     if (state !== this.#state) this.#options.logger.info('the node changes its state', { from: this.#state, to: state, because: event });
     this.#state = state;
-    for (const wake of this.#roleWaiters.splice(0)) wake();
+    this.#changes.fire();
     for (const effect of effects) this.#carryOut(effect);
   }
 
@@ -332,7 +347,11 @@ export class Node implements NodeApi {
         return engine.table.visible.lsn;
       },
       isReady: true,
-      commit: (sources) => engine.committer.commit(sources),
+      commit: async (sources) => {
+        const { history } = engine;
+        await engine.committer.commit(sources);
+        if (engine.history !== history) this.#changes.fire();
+      },
     };
     this.#receiver = new LogReceiver({
       transport: environment.transport,
@@ -346,12 +365,23 @@ export class Node implements NodeApi {
       nodeId: this.nodeId,
       nodeName: this.nodeName,
       advertiseUrl,
-      onMembers: (members) => void this.#members.replace(members).catch((error: unknown) => this.#membersNotSaved(error)),
+      onMembers: (members) => void this.#replaceMembers(members),
+      membersDigest: () => this.#members.savedDigest,
       onHeartbeat: (heartbeat) => this.#heardPrimary(heartbeat),
       onRefused: (error) => this.#refused(error),
       onSinkFailed: (error) => this.#fail(error),
     });
     this.#receiver.start();
+  }
+
+  async #replaceMembers(members: readonly Member[]): Promise<void> {
+    try {
+      await this.#members.replace(members);
+      // Until the primary knows that it is durable here, those who are new in it count for nothing.
+      this.#receiver?.confirm();
+    } catch (error) {
+      this.#membersNotSaved(error);
+    }
   }
 
   #membersNotSaved(error: unknown): void {
@@ -487,6 +517,7 @@ export class Node implements NodeApi {
     if (this.#state === 'fenced') return;
     this.#options.logger.error('this node is fenced: it acknowledges nothing more', { kind, reason });
     this.#on('superseded');
+    this.#acknowledgements.release((lsn) => this.#releasedError('outcome-unknown', lsn, 'this node is not the primary any more, and does not know whether the write survives'));
     // A restart must not take writes either, also where nobody answers then.
     void this.#directory.setIdentity({ fence: { kind, reason } }).catch((error: unknown) => this.#fail(error));
     this.#failover.wake();
@@ -497,9 +528,16 @@ export class Node implements NodeApi {
     await this.#setUpstream(url);
     await this.#directory.setIdentity({ fence: null });
     this.#isRejoinAllowed = false;
+    // Whoever we follow holds all that we do.
+    this.#acknowledgements.release((lsn) => this.#releasedError('ack-timeout', lsn, 'the primary has changed: the new one has the write, but too few others have confirmed it'), 1);
     if (this.#state === 'bootstrapping' || this.#state === 'stopping' || this.#state === 'failed') return;
     if (this.#sender?.isClosed === true && this.#engine !== undefined) this.#sender = this.#newSender(this.#engine);
     this.#on('primary-found');
+  }
+
+  #releasedError(code: 'outcome-unknown' | 'ack-timeout', lsn: number, reason: string): ShiplogError {
+    const position = formatPosition(this.#engine?.history.positionOf(lsn) ?? POSITION_ZERO);
+    return new ShiplogError(code, `${position}: ${reason}`, { extra: { position } });
   }
 
   async #pauseFollowing(): Promise<void> {
@@ -597,6 +635,7 @@ export class Node implements NodeApi {
     this.#upstreamUrl = null;
     this.#isRejoinAllowed = false;
     await this.#members.add({ nodeId: this.nodeId, name: this.nodeName, url: this.#options.advertiseUrl });
+    await this.#sender?.addFollowers();
   }
 
   async *promote(options: PromoteOptions): AsyncGenerator<PromoteEvent> {
@@ -643,14 +682,9 @@ export class Node implements NodeApi {
   /** Resolves when the primary is not changing any more, or when waiting for it makes no sense. */
   async #untilRoleSettled(): Promise<void> {
     const deadline = new AbortController();
-    const given = sleep(this.#options.environment.clock, this.#live.forwardTimeoutMs, deadline.signal).catch(() => {});
-    let isLate = false;
-    void given.then(() => {
-      isLate = true;
-      for (const wake of this.#roleWaiters.splice(0)) wake();
-    });
-    while (isChanging(this.#state) && !isLate) await new Promise<void>((resolve) => this.#roleWaiters.push(resolve));
-    deadline.abort();
+    const timer = this.#options.environment.clock.setTimer(this.#live.forwardTimeoutMs, () => deadline.abort(new Error('the deadline')));
+    while (isChanging(this.#state) && !deadline.signal.aborted) await this.#changes.next(deadline.signal).catch(() => {});
+    timer.cancel();
   }
 
   /** Fetches a snapshot, stores the stream beside it, and begins anew from both. */
@@ -678,6 +712,7 @@ export class Node implements NodeApi {
     this.#sender = undefined;
     engine.beginClose();
     await this.#groupCommit?.close();
+    this.#acknowledgements.release((lsn) => this.#releasedError('ack-timeout', lsn, 'stored by this node, which ends before enough replicas have confirmed it'));
     this.#groupCommit = undefined;
     this.#engine = undefined;
     await engine.close();
@@ -778,20 +813,84 @@ export class Node implements NodeApi {
     return this.#members.all.find((member) => member.nodeId === primaryId)?.url ?? this.#upstreamUrl!;
   }
 
-  async write(operation: DataOperation, condition: WriteCondition): Promise<WriteResult> {
+  async write(operation: DataOperation, condition: WriteCondition, durability: WriteDurability = {}): Promise<WriteResult> {
     if (isChanging(this.#state)) await this.#untilRoleSettled();
     if (this.#state !== 'primary' || this.#groupCommit === undefined) throw new ShiplogError('not-primary', 'this node is not the primary');
     const engine = this.#engine!;
-    const result = await this.#groupCommit.submit(operation, this.#commitCondition(condition, engine));
+    const level = this.#acknowledgements.admit(durability.ack, this.#live);
+    const result = await this.#groupCommit.submit(operation, this.#commitCondition(condition, engine), { awaitsSync: level !== 'memory' });
     switch (result.outcome) {
-      case 'written':
-        return { outcome: 'written', position: engine.history.positionOf(result.lsn) };
+      case 'taken':
+        return { outcome: 'written', position: null, ack: 'memory' };
+      case 'written': {
+        const ack = await this.#acknowledged(result.lsn, level, durability.timeoutMs, true);
+        return { outcome: 'written', position: engine.history.positionOf(result.lsn), ack };
+      }
       case 'absent':
-        return result;
+        await this.#acknowledged(result.restsOnLsn, level, durability.timeoutMs, false);
+        return { outcome: 'absent' };
       case 'precondition-failed':
+        await this.#acknowledged(result.restsOnLsn, level, durability.timeoutMs, false);
         return { outcome: 'precondition-failed', current: result.currentLsn === null ? null : engine.history.positionOf(result.currentLsn) };
       default:
         return unreachable(result);
+    }
+  }
+
+  /** Resolves once what is durable here up to `lsn` has reached the level. */
+  #acknowledged(lsn: number, level: AckLevel, givenMs: number | undefined, isWritten: boolean): ReachedAck | Promise<ReachedAck> {
+    if (level === 'memory' || level === 'local') return 'local';
+    const timeoutMs = givenMs ?? LIMITS.ackTimeoutMs;
+    return this.#acknowledgements.reached(lsn, level, timeoutMs, () => {
+      const position = formatPosition(this.#engine?.history.positionOf(lsn) ?? POSITION_ZERO);
+      const what = isWritten ? 'the write is stored here' : 'nothing is written, but that rests on writes which are stored here';
+      return new ShiplogError('ack-timeout', `${what} at ${position}: ack=${level} was not confirmed within ${timeoutMs} ms`, { extra: { position, outcome: isWritten ? 'written' : 'not-written' } });
+    });
+  }
+
+  async waitFor(position: Position, waitMs: number): Promise<void> {
+    const deadline = new AbortController();
+    const timer = this.#options.environment.clock.setTimer(waitMs, () => {
+      deadline.abort(new ShiplogError('position-not-reached', `this node is at ${formatPosition(this.visiblePosition())}, and did not reach ${formatPosition(position)} within ${waitMs} ms`));
+    });
+    try {
+      await this.#shown(position, deadline.signal);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Resolves once reads show the position. What may still come is judged again at every change of history. */
+  async #shown(position: Position, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const engine = this.#readableEngine();
+      const { visible } = engine.table;
+      switch (judgePosition(position, { history: engine.history, visibleLsn: visible.lsn })) {
+        case 'reached':
+          return;
+        case 'lost':
+          throw new ShiplogError('position-lost', `${formatPosition(position)} is in no history that survives: this node is at ${formatPosition(this.visiblePosition())}`, {
+            extra: { position: formatPosition(position) },
+          });
+        case 'possible':
+          break;
+      }
+      await this.#untilChanged(visible, position.lsn, signal);
+    }
+  }
+
+  /** Resolves when the mark gets to `lsn`, or history or role have changed. */
+  async #untilChanged(visible: Watermark, lsn: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const ways = [this.#changes.next(either)];
+    // An epoch that is not here yet may well have LSNs that are.
+    if (lsn > visible.lsn) ways.push(visible.reached(lsn, either));
+    try {
+      await Promise.race(ways);
+    } finally {
+      over.abort();
+      for (const way of ways) way.catch(() => {});
     }
   }
 
@@ -807,16 +906,18 @@ export class Node implements NodeApi {
     return (lsn) => (ifMatch === undefined || names(ifMatch, lsn)) && (ifNoneMatch === undefined || !names(ifNoneMatch, lsn));
   }
 
-  forward(primaryUrl: string, request: TransportRequest): Promise<ForwardedResponse> {
+  forward(primaryUrl: string, request: TransportRequest, { ack, timeoutMs }: WriteDurability = {}): Promise<ForwardedResponse> {
     const { environment } = this.#options;
+    const { ackDefault, ackMinimum, forwardTimeoutMs } = this.#live;
+    const level = strongerAck(ack ?? ackDefault, ackMinimum);
+    const ackTimeoutMs = level === 'memory' || level === 'local' ? 0 : (timeoutMs ?? LIMITS.ackTimeoutMs);
     return forwardWrite(request, {
       transport: environment.transport,
       clock: environment.clock,
       nodeId: this.nodeId,
       primaryUrl,
-      timeoutMs: this.#live.forwardTimeoutMs,
-      // Async, so that what it throws at once is a rejection too: the write has been carried out by then.
-      shown: async (lsn, signal) => this.#readableEngine().table.visible.reached(lsn, signal),
+      timeoutMs: forwardTimeoutMs + ackTimeoutMs,
+      shown: (position, signal) => this.#shown(position, signal),
     });
   }
 

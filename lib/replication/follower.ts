@@ -5,6 +5,8 @@ export interface Confirmation {
   readonly appliedLsn: number;
   /** False while it has no consistent state: it then counts for no acknowledgement. */
   readonly isReady: boolean;
+  /** Digest of the list of members that is on its disk; empty where it keeps none. */
+  readonly membersDigest: string;
 }
 
 export interface Follower {
@@ -17,6 +19,8 @@ export interface Follower {
   readonly durableLsn: number;
   readonly appliedLsn: number;
   readonly isReady: boolean;
+  /** Of the list of members on its disk, as it said last. */
+  readonly membersDigest: string;
   /** Monotonic ms of the last byte from it. */
   readonly heardMs: number;
   /** A durable end of this log that it was last waited for to apply … */
@@ -38,6 +42,7 @@ export function connected(
     durableLsn: claim.afterLsn,
     appliedLsn: Math.min(previous?.appliedLsn ?? 0, claim.afterLsn),
     isReady: false,
+    membersDigest: '',
     heardMs: claim.nowMs,
     awaitedLsn: previous?.awaitedLsn ?? claim.ownDurableLsn,
     awaitedSinceMs: previous?.awaitedSinceMs ?? claim.nowMs,
@@ -57,6 +62,7 @@ export function confirmed(follower: Follower, confirmation: Confirmation, state:
     durableLsn,
     appliedLsn,
     isReady: confirmation.isReady,
+    membersDigest: confirmation.membersDigest,
     heardMs: state.nowMs,
     awaitedLsn: isThere ? state.ownDurableLsn : follower.awaitedLsn,
     awaitedSinceMs: isThere ? state.nowMs : follower.awaitedSinceMs,

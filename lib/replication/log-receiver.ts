@@ -44,6 +44,8 @@ export interface LogReceiverOptions {
   readonly nodeName: string;
   readonly advertiseUrl: string;
   readonly onMembers: (members: readonly Member[]) => void;
+  /** Of the list of members on this node's disk; absent where it keeps none. */
+  readonly membersDigest?: () => string;
   readonly onHeartbeat?: (heartbeat: HeartbeatFrame) => void;
   /**
    * The upstream refused for good: `position-gone`, `history-diverged`, `chain-mismatch`,
@@ -84,9 +86,15 @@ export class LogReceiver {
   #primaryHeardMs = Number.NEGATIVE_INFINITY;
   #startedMs = 0;
   #lastError: string | undefined;
+  #session: StreamSession | undefined;
 
   constructor(options: LogReceiverOptions) {
     this.#options = options;
+  }
+
+  /** The list of members on this node's disk is another one: the upstream hears of it now. */
+  confirm(): void {
+    this.#session?.confirm();
   }
 
   get status(): ReceiverStatus {
@@ -148,12 +156,14 @@ export class LogReceiver {
     try {
       const response = await transport.request(upstreamUrl, { method: 'GET', target: this.#target(), headers: {}, signal: connection.signal });
       if (response.status !== 200) throw errorFromProblem(response.status, await readBody(response.body, LIMITS.controlPayloadBytesMax));
-      await new StreamSession(this.#options, response, connection, silence, (control) => this.#takeControl(control), () => this.#noteProgress()).run();
+      this.#session = new StreamSession(this.#options, response, connection, silence, (control) => this.#takeControl(control), () => this.#noteProgress());
+      await this.#session.run();
     } catch (error) {
       // The reason for which we broke off says more than the broken connection.
       throw connection.signal.aborted && !(error instanceof SinkFailure) ? connection.signal.reason : error;
     } finally {
       silence.end();
+      this.#session = undefined;
       this.#isConnected = false;
       this.#stopping.signal.removeEventListener('abort', stop);
       connection.abort(new Error('the stream has ended'));
@@ -311,6 +321,11 @@ class StreamSession {
     }
   }
 
+  /** Something is to be said that no commit has brought about. */
+  confirm(): void {
+    this.#confirmable?.();
+  }
+
   /** Sends confirmations for as long as the stream lives; if they can't be sent, the stream ends too. */
   async #confirmFor(streamId: string): Promise<void> {
     const { transport, upstreamUrl } = this.#options;
@@ -334,9 +349,10 @@ class StreamSession {
     while (!this.#connection.signal.aborted) {
       const durableLsn = sink.end.lsn;
       const appliedLsn = Math.min(sink.visibleLsn, durableLsn);
-      yield encodeConfirmation({ epochId: sink.history.current?.id ?? '', durableLsn, appliedLsn, isReady: sink.isReady });
+      const membersDigest = this.#options.membersDigest?.() ?? '';
+      yield encodeConfirmation({ epochId: sink.history.current?.id ?? '', durableLsn, appliedLsn, isReady: sink.isReady, membersDigest });
       // What became durable or visible while the last line was on its way is said at once.
-      if (sink.end.lsn > durableLsn || Math.min(sink.visibleLsn, durableLsn) > appliedLsn) continue;
+      if (sink.end.lsn > durableLsn || Math.min(sink.visibleLsn, durableLsn) > appliedLsn || membersDigest !== (this.#options.membersDigest?.() ?? '')) continue;
       await new Promise<void>((resolve) => {
         const timer = clock.setTimer(LIMITS.heartbeatIntervalMs, resolve);
         this.#confirmable = () => {

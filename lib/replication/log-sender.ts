@@ -3,8 +3,10 @@
  * follower. Only durable frames leave. A stream is pulled by whoever writes it to the socket, so a
  * slow follower costs one chunk and its place in the log.
  */
+import { crc32 } from 'node:zlib';
 import { ShiplogError, assert, isShiplogError, messageOf, unreachable } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import type { ConfirmedMember } from '../commit/acknowledgements.ts';
 import type { Clock, Timer } from '../env/clock.ts';
 import type { Disk } from '../env/disk.ts';
 import { type Random, randomId } from '../env/random.ts';
@@ -15,7 +17,7 @@ import { WalCursor } from '../wal/wal-cursor.ts';
 import type { Wal } from '../wal/wal.ts';
 import { type Confirmation, type Follower, confirmed, connected, disconnected, lagMs } from './follower.ts';
 import { type FollowerClaim, planHandshake } from './handshake.ts';
-import type { MemberList } from './member-list.ts';
+import type { Member, MemberList } from './member-list.ts';
 import { type HeartbeatFrame, encodeControl } from './stream-protocol.ts';
 
 export interface LogSenderOptions {
@@ -31,7 +33,12 @@ export interface LogSenderOptions {
   readonly members: MemberList;
   /** Position of the primary as this node knows it, and the way it came. */
   readonly heartbeat: () => HeartbeatFrame;
+  /** True on the primary: its list of members is everybody's. */
+  readonly keepsMembers: () => boolean;
+  /** A follower has confirmed something, counts from now on, or does not any more. */
+  readonly onConfirmed: () => void;
 }
+
 
 interface LiveStream {
   readonly streamId: string;
@@ -101,7 +108,7 @@ export class LogSender {
         return { status: 200, headers: HEADERS, body: emptyBody() };
       }
       stream = this.#begin(query, cursor);
-      if (query.node !== undefined && query.node.url !== '') await this.#options.members.add(query.node);
+      if (query.node !== undefined) await this.#addMember(query.node);
     } catch (error) {
       if (stream !== undefined) this.#forget(stream);
       await cursor.close();
@@ -113,6 +120,38 @@ export class LogSender {
       body: this.#bodyOf(stream, request.signal),
       abort: stream.dropping.signal,
     };
+  }
+
+  async #addMember(node: Member): Promise<void> {
+    if (node.url !== '' && this.#options.keepsMembers()) await this.#options.members.add(node);
+  }
+
+  /** Whoever follows a node that becomes the primary is a member from then on. */
+  async addFollowers(): Promise<void> {
+    for (const follower of this.followers) if (follower.streamId !== null) await this.#addMember(follower);
+  }
+
+  /** What the other members have of this log. */
+  get confirmedMembers(): readonly ConfirmedMember[] {
+    return this.#others().map((member) => {
+      const follower = this.#followers.get(member.nodeId);
+      const counts = member.isSettled === true && follower !== undefined && follower.streamId !== null && follower.isReady;
+      return { nodeId: member.nodeId, durableLsn: counts ? follower.durableLsn : null };
+    });
+  }
+
+  #others(): readonly Member[] {
+    return this.#options.members.all.filter((member) => member.nodeId !== this.#options.nodeId);
+  }
+
+  /** Once every other member has the same list on its disk, all who are in it are known to everybody. */
+  #settleMembers(): void {
+    const { members, keepsMembers, logger } = this.#options;
+    if (!keepsMembers() || members.all.every((member) => member.isSettled === true)) return;
+    const { digest } = members;
+    if (!this.#others().every((member) => this.#followers.get(member.nodeId)?.membersDigest === digest)) return;
+    // What it says is true already; should the file not be written, it is found out again.
+    members.settle().catch((error: unknown) => logger.warn('the list of members could not be written', { reason: messageOf(error) }));
   }
 
   #refuseWhenClosed(): void {
@@ -305,6 +344,8 @@ export class LogSender {
     const state = { ownDurableLsn: wal.end.lsn, nowMs: clock.monotonicMs() };
     const nothingNew = { ...confirmation, durableLsn: 0, appliedLsn: 0, isReady: false };
     this.#followers.set(nodeId, confirmed(follower, isOurs ? confirmation : nothingNew, state));
+    this.#settleMembers();
+    this.#options.onConfirmed();
   }
 
   /** Drops followers that have said nothing for too long: half-open links, frozen processes. */
@@ -368,12 +409,15 @@ function parseQuery(target: string): WalQuery {
   };
 }
 
+/** `<crc32 of what follows> <JSON>`: acknowledged writes rest on these digits. */
 function parseConfirmation(line: string): Confirmation {
+  const [checksum, text] = [line.slice(0, 8), line.slice(9)];
   try {
-    const value = JSON.parse(line) as Record<string, unknown>;
-    const { epoch, durable, applied, ready } = value;
-    if (typeof epoch === 'string' && Number.isSafeInteger(durable) && Number.isSafeInteger(applied) && typeof ready === 'boolean') {
-      return { epochId: epoch, durableLsn: durable as number, appliedLsn: applied as number, isReady: ready };
+    const value = JSON.parse(text) as Record<string, unknown>;
+    const { epoch, durable, applied, ready, members } = value;
+    const isComplete = typeof epoch === 'string' && Number.isSafeInteger(durable) && Number.isSafeInteger(applied) && typeof ready === 'boolean' && typeof members === 'string';
+    if (isComplete && checksum === hex(crc32(text))) {
+      return { epochId: epoch, durableLsn: durable as number, appliedLsn: applied as number, isReady: ready, membersDigest: members };
     }
   } catch {
     // Said below, together with what parsed but doesn't fit.
@@ -383,8 +427,9 @@ function parseConfirmation(line: string): Confirmation {
 
 /** Inverse of `parseConfirmation`, kept beside it. */
 export function encodeConfirmation(confirmation: Confirmation): Buffer {
-  const { epochId, durableLsn, appliedLsn, isReady } = confirmation;
-  return Buffer.from(`${JSON.stringify({ epoch: epochId, durable: durableLsn, applied: appliedLsn, ready: isReady })}\n`);
+  const { epochId, durableLsn, appliedLsn, isReady, membersDigest } = confirmation;
+  const text = JSON.stringify({ epoch: epochId, durable: durableLsn, applied: appliedLsn, ready: isReady, members: membersDigest });
+  return Buffer.from(`${hex(crc32(text))} ${text}\n`);
 }
 
 async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {

@@ -57,7 +57,7 @@ describe('group commit', () => {
       const test = await CommitUnderTest.create();
       const isNew = (lsn: number | null): boolean => lsn === null;
       const outcomes = await test.clock.until(Promise.all([test.put('key', 'a', isNew), test.put('key', 'b', isNew), test.put('other', 'c', isNew)]));
-      expect(outcomes).to.deep.equal([{ outcome: 'written', lsn: 2 }, { outcome: 'precondition-failed', currentLsn: 2 }, { outcome: 'written', lsn: 3 }]);
+      expect(outcomes).to.deep.equal([{ outcome: 'written', lsn: 2 }, { outcome: 'precondition-failed', currentLsn: 2, restsOnLsn: 2 }, { outcome: 'written', lsn: 3 }]);
       expect(test.table.get('key')?.value).to.equal('a');
     });
 
@@ -86,6 +86,25 @@ describe('group commit', () => {
     });
   });
 
+  it('answers a write that waits for no sync as soon as it is certain to be tried', async () => {
+    const syncs = new Gate();
+    const test = await CommitUnderTest.create({ delay: (call) => (call.name === 'sync' ? syncs.pass() : Promise.resolve()) });
+    syncs.open();
+    await test.clock.until(test.put('key', 'value'));
+    syncs.close();
+    const plain = watch(test.groupCommit.submit({ kind: 'put', key: 'key', value: 'next' }, undefined, { awaitsSync: false }));
+    await Promise.resolve();
+    expect(plain.value).to.deep.equal({ outcome: 'taken' });
+    const refused = watch(test.groupCommit.submit({ kind: 'put', key: 'other', value: 'x' }, () => false, { awaitsSync: false }));
+    const deleted = watch(test.groupCommit.submit({ kind: 'delete', key: 'key' }, undefined, { awaitsSync: false }));
+    await test.clock.settle();
+    expect([refused.value?.outcome, deleted.value]).to.deep.equal(['precondition-failed', { outcome: 'taken' }]);
+    expect(test.table.get('key')?.value, 'nothing that is not durable can be read').to.equal('value');
+    syncs.open();
+    await test.clock.settle();
+    expect(test.table.get('key')).to.equal(undefined);
+  });
+
   it('lets the 404 of a delete that rests on an earlier delete of its batch wait for the sync', async () => {
     const syncs = new Gate();
     const test = await CommitUnderTest.create({ delay: (call) => (call.name === 'sync' ? syncs.pass() : Promise.resolve()) });
@@ -96,11 +115,11 @@ describe('group commit', () => {
     const absent = watch(test.delete('key'));
     const unrelated = watch(test.delete('never was'));
     await test.clock.settle();
-    expect(unrelated.value, 'rests on what is durable').to.deep.equal({ outcome: 'absent' });
+    expect(unrelated.value, 'rests on what is durable').to.deep.equal({ outcome: 'absent', restsOnLsn: 2 });
     expect([deleted.isSettled, absent.isSettled]).to.deep.equal([false, false]);
     syncs.open();
     await test.clock.settle();
-    expect([deleted.value?.outcome, absent.value?.outcome]).to.deep.equal(['written', 'absent']);
+    expect([deleted.value, absent.value]).to.deep.equal([{ outcome: 'written', lsn: 3 }, { outcome: 'absent', restsOnLsn: 3 }]);
   });
 
   it('and does not say 404 where that earlier delete is not certain to be durable', async () => {

@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 
 import { ShiplogError } from '../../lib/base/errors.ts';
 import { MIB } from '../../lib/base/limits.ts';
+import { formatPosition } from '../../lib/base/position.ts';
 import { BodyBudget } from '../../lib/http/body-budget.ts';
 import { TestServer, problemOf } from './test-server.ts';
 
@@ -142,16 +143,83 @@ describe('the data routes', () => {
     }
   });
 
-  it('refuse parameters, and name those that will come', async () => {
-    for (const name of ['ack', 'min', 'wait', 'timeout']) {
-      const problem = await problemOf(await server.post(`/set/k?${name}=1`, 'v'), 400, 'unknown-parameter');
-      expect(problem['detail']).to.equal(`the parameter ${name} is not supported yet`);
-    }
+  it('refuse parameters that there are not', async () => {
     await problemOf(await server.fetch('/get/k?foo'), 400, 'unknown-parameter');
-    await problemOf(await server.fetch('/get/k', { headers: { 'shiplog-min-position': '1.c04d-1' } }), 400, 'unknown-parameter');
+    await problemOf(await server.post('/set/k?foo', 'v'), 400, 'unknown-parameter');
+    for (const name of ['ack', 'timeout']) {
+      const problem = await problemOf(await server.fetch(`/get/k?${name}=1`), 400, 'unknown-parameter');
+      expect(problem['detail']).to.equal(`the parameter ${name} is for writes; reads take min and wait`);
+    }
     expect(server.node.rows.size).to.equal(0);
     await server.post('/set/k?', 'v');
     expect(server.node.rows.size).to.equal(1);
+  });
+
+  describe('say how durable a write has to be', () => {
+    it('by level and time, and are told what was reached', async () => {
+      for (const [query, asked, reached] of [
+        ['', {}, 'local'],
+        ['?ack=local', { ack: 'local' }, 'local'],
+        ['?ack=2&timeout=500ms', { ack: 2, timeoutMs: 500 }, '2'],
+        ['?timeout=1m&ack=all', { ack: 'all', timeoutMs: 60_000 }, '2'],
+      ] as const) {
+        const response = await server.post(`/set/k${query}`, 'v');
+        expect(await response.text()).to.equal('OK');
+        expect(server.node.askedDurability).to.deep.equal(asked);
+        expect(response.headers.get('shiplog-ack')).to.equal(reached);
+        expect(response.headers.get('etag')).to.equal(`"1.c04d-${server.node.lsn}"`);
+      }
+      await server.fetch('/del/k?ack=1', { method: 'DELETE' });
+      expect(server.node.askedDurability).to.deep.equal({ ack: 1 });
+    });
+
+    it('and get no ETag for a write that has no position yet', async () => {
+      const response = await server.post('/set/k?ack=memory', 'v');
+      expect(response.headers.get('shiplog-ack')).to.equal('memory');
+      expect(response.headers.get('etag')).to.equal(null);
+      expect(response.headers.get('shiplog-position')).to.be.a('string');
+    });
+
+    it('and what is no level or no time is refused before anything is stored', async () => {
+      for (const query of ['ack=', 'ack=0', 'ack=-1', 'ack=1.5', 'ack=ALL', 'ack=99999', 'timeout=5', 'timeout=61s', 'timeout=2m', 'ack=1&ack=2']) {
+        await problemOf(await server.post(`/set/k?${query}`, 'v'), 400, 'bad-request');
+      }
+      expect(server.node.rows.size).to.equal(0);
+    });
+  });
+
+  describe('wait for a position', () => {
+    it('that comes as parameter or as header', async () => {
+      await server.post('/set/k', 'v');
+      const asked: [string, number][] = [];
+      server.node.whenMissing = async (position, waitMs) => void asked.push([formatPosition(position), waitMs]);
+      for (const init of [{}, { headers: { 'shiplog-min-position': '2.ab12-99' } }]) {
+        const response = await server.fetch(`/get/k${init.headers === undefined ? '?min=2.ab12-99&wait=250ms' : ''}`, init);
+        expect(await response.text()).to.equal('v');
+      }
+      expect(asked).to.deep.equal([['2.ab12-99', 250], ['2.ab12-99', 5_000]]);
+    });
+
+    it('before they write, too', async () => {
+      server.node.whenMissing = () => Promise.reject(new ShiplogError('position-lost', 'gone'));
+      await problemOf(await server.post('/set/k?min=1.c04d-999', 'v'), 410, 'position-lost');
+      await problemOf(await server.fetch('/del/k?min=1.c04d-999', { method: 'DELETE' }), 410, 'position-lost');
+      expect(server.node.rows.size).to.equal(0);
+      expect(await (await server.post('/set/k?min=1.c04d-41', 'v')).text()).to.equal('OK');
+    });
+
+    it('and say 503 with Retry-After where it does not come', async () => {
+      const response = await server.fetch('/get/k?min=1.c04d-999&wait=10ms');
+      expect(response.headers.get('retry-after')).to.match(/^\d+$/);
+      await problemOf(response, 503, 'position-not-reached');
+    });
+
+    it('and refuse what is none', async () => {
+      for (const query of ['min=', 'min=42', 'min=1.c04d', 'min=1.C04D-1', 'min=1.c04d-1&wait=1h', 'wait=now']) {
+        await problemOf(await server.fetch(`/get/k?${query}`), 400, 'bad-request');
+      }
+      await problemOf(await server.fetch('/get/k?min=1.c04d-1', { headers: { 'shiplog-min-position': '1.c04d-1' } }), 400, 'bad-request');
+    });
   });
 
   it('ask for a body where there is none', async () => {

@@ -13,6 +13,7 @@ import type {
   ReadResult,
   Verdict,
   WriteCondition,
+  WriteDurability,
   WriteResult,
   WriteRoute,
 } from '../../lib/node/node-api.ts';
@@ -21,7 +22,7 @@ export class FakeNode implements NodeApi {
   readonly nodeId = 'f'.repeat(32);
   readonly nodeName = 'fake';
   readonly rows = new Map<string, ReadResult>();
-  readonly forwarded: { readonly primaryUrl: string; readonly request: TransportRequest }[] = [];
+  readonly forwarded: { readonly primaryUrl: string; readonly request: TransportRequest; readonly durability: WriteDurability }[] = [];
 
   role: NodeRole = 'primary';
   ready = true;
@@ -51,22 +52,38 @@ export class FakeNode implements NodeApi {
     return this.route;
   }
 
-  async write(operation: DataOperation, condition: WriteCondition): Promise<WriteResult> {
+  /** Positions up to `lsn` are there; for others this is awaited. */
+  whenMissing: (position: Position, waitMs: number) => Promise<void> = (position) =>
+    Promise.reject(new ShiplogError('position-not-reached', `not at ${formatPosition(position)}`));
+
+  async waitFor(position: Position, waitMs: number): Promise<void> {
+    if (position.lsn > this.lsn) await this.whenMissing(position, waitMs);
+  }
+
+  /** What the last write asked for. */
+  askedDurability: WriteDurability = {};
+
+  async write(operation: DataOperation, condition: WriteCondition, durability: WriteDurability = {}): Promise<WriteResult> {
+    this.askedDurability = durability;
     await this.beforeWrite();
     const current = this.rows.get(operation.key)?.position ?? null;
     if (!holds(condition, current)) return { outcome: 'precondition-failed', current };
     if (operation.kind === 'delete') {
       if (!this.rows.delete(operation.key)) return { outcome: 'absent' };
       this.lsn += 1;
-      return { outcome: 'written', position: this.visiblePosition() };
+      return this.#written(durability);
     }
     this.lsn += 1;
     this.rows.set(operation.key, { value: operation.value, position: this.visiblePosition() });
-    return { outcome: 'written', position: this.visiblePosition() };
+    return this.#written(durability);
   }
 
-  forward(primaryUrl: string, request: TransportRequest): Promise<ForwardedResponse> {
-    this.forwarded.push({ primaryUrl, request });
+  #written({ ack = 'local' }: WriteDurability): WriteResult {
+    return { outcome: 'written', position: ack === 'memory' ? null : this.visiblePosition(), ack: ack === 'all' ? 2 : ack };
+  }
+
+  forward(primaryUrl: string, request: TransportRequest, durability: WriteDurability = {}): Promise<ForwardedResponse> {
+    this.forwarded.push({ primaryUrl, request, durability });
     return this.forwardAnswer(request);
   }
 

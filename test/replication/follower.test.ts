@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { type Confirmation, type Follower, confirmed, connected, disconnected, lagMs } from '../../lib/replication/follower.ts';
 
 const claim = { nodeId: 'n', name: 'replica', url: 'http://replica', streamId: 's1', afterLsn: 10, ownDurableLsn: 10, nowMs: 1_000 };
-const confirmation: Confirmation = { epochId: 'e', durableLsn: 10, appliedLsn: 10, isReady: true };
+const confirmation: Confirmation = { epochId: 'e', durableLsn: 10, appliedLsn: 10, isReady: true, membersDigest: '' };
 const at = (nowMs: number, ownDurableLsn = 100) => ({ nowMs, ownDurableLsn });
 
 describe('a follower', () => {

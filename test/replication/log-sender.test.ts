@@ -18,6 +18,7 @@ async function senderUnderTest() {
   const { clock, disk, wal } = test;
   await disk.makeDirectory('/node');
   const members = await MemberList.load(disk, '/node');
+  let confirmations = 0;
   const sender = new LogSender({
     wal,
     disk,
@@ -29,10 +30,14 @@ async function senderUnderTest() {
     nodeId: nodeId(0xffff),
     nodeName: 'primary',
     members,
+    keepsMembers: () => true,
+    onConfirmed: () => {
+      confirmations += 1;
+    },
     heartbeat: () => ({ kind: 'heartbeat', lsn: wal.end.lsn, epoch: EPOCH, wallMs: clock.wallMs(), path: [nodeId(0xffff)] }),
   });
   const serve = (query: string, more: Partial<TransportRequest> = {}): Promise<TransportResponse> => clock.until(sender.serve({ method: 'GET', target: `/wal?${query}`, headers: {}, ...more }));
-  return { test, clock, disk, wal, members, sender, serve };
+  return { test, clock, disk, wal, members, sender, serve, confirmationCount: () => confirmations };
 }
 
 /** Reads a stream's records until `enough` says so; the stream stays open. */
@@ -211,11 +216,27 @@ describe('LogSender', () => {
     const response = await serve(`after=0&node=${nodeId(1)}`);
     const stream = reader(response);
     await kindsUntil(stream, clock, (kinds) => kinds.includes('frame 2'));
-    const lines = [encodeConfirmation({ epochId: EPOCH.id, durableLsn: 999, appliedLsn: 999, isReady: true }), Buffer.from('{"epoch":1}\n')];
+    const lines = [encodeConfirmation({ epochId: EPOCH.id, durableLsn: 999, appliedLsn: 999, isReady: true, membersDigest: '' }), Buffer.from('{"epoch":1}\n')];
     const confirming = sender.takeConfirmations({ method: 'POST', target: `/peer/confirm?stream=${response.headers['shiplog-stream']}`, headers: {}, body: inPieces(lines) });
     expect(await rejectionOf(clock.until(confirming))).to.include({ code: 'bad-request' });
     expect(sender.followers[0]).to.include({ durableLsn: 2, appliedLsn: 2 });
     expect(response.abort?.aborted).to.be.true;
+    await stream.leave();
+  });
+
+  it('believes no confirmation of which a bit has flipped', async () => {
+    const { test, clock, serve, sender, confirmationCount } = await senderUnderTest();
+    for (let index = 0; index < 5; index += 1) await clock.until(test.put(`k${index}`, 'v'));
+    const response = await serve(`after=0&node=${nodeId(1)}`);
+    const stream = reader(response);
+    await kindsUntil(stream, clock, (kinds) => kinds.includes('frame 6'));
+    const line = encodeConfirmation({ epochId: EPOCH.id, durableLsn: 2, appliedLsn: 2, isReady: true, membersDigest: '' });
+    line[line.indexOf('"durable":2') + '"durable":'.length]! ^= 4;
+    expect(line.toString()).to.include('"durable":6');
+    const confirming = sender.takeConfirmations({ method: 'POST', target: `/peer/confirm?stream=${response.headers['shiplog-stream']}`, headers: {}, body: inPieces([line]) });
+    expect(await rejectionOf(clock.until(confirming))).to.include({ code: 'bad-request' });
+    expect(sender.followers[0]).to.include({ durableLsn: 0 });
+    expect(confirmationCount()).to.equal(0);
     await stream.leave();
   });
 

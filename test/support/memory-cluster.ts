@@ -109,7 +109,7 @@ export class Machine {
       checkpointOperations: 50,
       checkpointIntervalMs: 1_000,
       retention: { bytesMin: 1 << 20, msMin: 0, bytesMax: 1 << 30, msMax: 3_600_000 },
-      live: { readyLagMs: 5_000, forwardTimeoutMs: 5_000, queueBytesMax: 1 << 26 },
+      live: { readyLagMs: 5_000, forwardTimeoutMs: 5_000, queueBytesMax: 1 << 26, ackDefault: 'local', ackMinimum: 'local' },
       ...this.#options,
       ...more,
     });
@@ -174,7 +174,7 @@ export function handlerOf(node: Node): (request: TransportRequest) => Promise<Tr
       const value = Buffer.from(request.body as Uint8Array).toString('utf8');
       const result = await node.write({ kind: 'put', key: path.slice('/set/'.length), value }, {});
       if (result.outcome !== 'written') throw new ShiplogError('internal', result.outcome);
-      return { status: 200, headers: { 'shiplog-position': formatPosition(result.position) }, body: once(Buffer.from('OK')) };
+      return { status: 200, headers: { 'shiplog-position': formatPosition(result.position!) }, body: once(Buffer.from('OK')) };
     }
     throw new ShiplogError('no-such-route', path);
   };

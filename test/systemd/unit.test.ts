@@ -67,6 +67,7 @@ describe('config/systemd/shiplog@.service', () => {
       notEqual: true,
       outcomeUnknown: true,
       promotionRefused: true,
+      positionLost: true,
       logDamaged: false,
       logPoisoned: false,
       dataDirectoryInUse: true,

@@ -13,8 +13,8 @@ import type { HttpContext, HttpState } from '../http-context.ts';
 import { decodeKey } from '../key.ts';
 import { LARGE_ANSWER_LENGTH, sendLargeAnswer } from '../large-answer.ts';
 import { type ValueFormat, negotiateFormat } from '../media-type.ts';
+import { type DataParameters, parametersOf } from '../parameters.ts';
 import { readRequestBody } from '../request-body.ts';
-import { parseQuery } from '../request-target.ts';
 import { bodyBytesMax, bodyKindOf, decodeValue } from '../value.ts';
 
 export interface DataRouteOptions {
@@ -29,7 +29,12 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
   const { node, clock, requestBodies, largeAnswers, bodyIdleMs } = options;
 
   router.get('/get/', (ctx: HttpContext): Promise<void> | undefined => {
-    const key = admitKey(ctx);
+    const { key, parameters } = admit(ctx, 'read');
+    if (parameters.min === undefined) return read(ctx, key);
+    return node.waitFor(parameters.min, parameters.waitMs).then(() => read(ctx, key));
+  });
+
+  function read(ctx: HttpContext, key: string): Promise<void> | undefined {
     const format = negotiateFormat(ctx.req.headers.accept);
     const found = node.read(key);
     if (found === undefined) throw new ShiplogError('not-found', `there is no key ${shownKey(key)}`);
@@ -56,10 +61,10 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
     }
     ctx.body = text;
     return undefined;
-  });
+  }
 
   router.register('/set/', ['POST', 'PUT'], async (ctx: HttpContext): Promise<void> => {
-    const key = admitKey(ctx);
+    const { key, parameters } = admit(ctx, 'write');
     const kind = bodyKindOf(ctx.req.headers);
     const condition = writeConditionOf(ctx.req.headers);
     // Asked before the upload too: a node that can't take the write should say so before it takes the body.
@@ -69,7 +74,7 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
     try {
       const body = await readRequestBody(ctx.req, ctx.res, { reservation, bytesMax: bodyBytesMax(kind), clock, idleMs: bodyIdleMs });
       const value = decodeValue(kind, body);
-      await carryOut(ctx, { kind: 'put', key, value }, condition, body);
+      await carryOut(ctx, { kind: 'put', key, value }, { condition, parameters }, body);
     } finally {
       // Not before the answer: until then the value is in memory, and somebody has to count it.
       reservation.release();
@@ -77,25 +82,32 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
   });
 
   router.delete('/del/', (ctx: HttpContext): Promise<void> => {
-    const key = admitKey(ctx);
-    return carryOut(ctx, { kind: 'delete', key }, writeConditionOf(ctx.req.headers), undefined);
+    const { key, parameters } = admit(ctx, 'write');
+    return carryOut(ctx, { kind: 'delete', key }, { condition: writeConditionOf(ctx.req.headers), parameters }, undefined);
   });
 
-  async function carryOut(ctx: HttpContext, operation: DataOperation, condition: WriteCondition, body: Buffer | undefined): Promise<void> {
+  async function carryOut(ctx: HttpContext, operation: DataOperation, { condition, parameters }: WriteTerms, body: Buffer | undefined): Promise<void> {
+    const { min, waitMs, durability } = parameters;
+    if (min !== undefined) await node.waitFor(min, waitMs);
     const route = await routeOfWrite(ctx, node);
     if (redirected(ctx, node, route)) return;
     if (route.kind === 'forward') {
-      const response = await node.forward(route.primaryUrl, forwardedRequest(ctx, body, node.nodeId));
+      const response = await node.forward(route.primaryUrl, forwardedRequest(ctx, body, node.nodeId), durability);
       relay(ctx, response);
       if (!ctx.res.hasHeader('Shiplog-Position')) setPosition(ctx, node);
       return;
     }
 
-    const result = await node.write(operation, condition);
+    const result = await node.write(operation, condition, durability);
     setPosition(ctx, node);
     switch (result.outcome) {
       case 'written':
-        if (operation.kind === 'put') ctx.set('ETag', formatETag(result.position, 'text'));
+        if (result.position !== null) {
+          if (operation.kind === 'put') ctx.set('ETag', formatETag(result.position, 'text'));
+          // A node that reseeds by now shows nothing; whoever passed this on has to show the write.
+          if (node.visiblePosition().lsn < result.position.lsn) ctx.set('Shiplog-Position', formatPosition(result.position));
+        }
+        ctx.set('Shiplog-Ack', String(result.ack));
         ctx.set('Content-Type', CONTENT_TYPES.text);
         ctx.body = 'OK';
         return;
@@ -109,16 +121,18 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
     }
   }
 
-  /** Sets what every data answer carries, and reads the key. */
-  function admitKey(ctx: HttpContext): string {
+  /** Sets what every data answer carries, and reads key and parameters. */
+  function admit(ctx: HttpContext, kind: 'read' | 'write'): { key: string; parameters: DataParameters } {
     ctx.set(DATA_HEADERS);
     const { rawKey, query } = ctx.state.target;
-    if (query !== '') refuseParameters(query);
-    if (ctx.req.headers['shiplog-min-position'] !== undefined) {
-      throw new ShiplogError('unknown-parameter', 'the header Shiplog-Min-Position is not supported yet');
-    }
-    return decodeKey(rawKey!);
+    const parameters = parametersOf(query, ctx.req.headers, kind);
+    return { key: decodeKey(rawKey!), parameters };
   }
+}
+
+interface WriteTerms {
+  readonly condition: WriteCondition;
+  readonly parameters: DataParameters;
 }
 
 const CONTENT_TYPES: Readonly<Record<ValueFormat, string>> = { text: 'text/plain; charset=utf-8', json: 'application/json' };
@@ -128,20 +142,6 @@ const DATA_HEADERS = {
   'Cache-Control': 'no-cache, no-transform',
   'X-Content-Type-Options': 'nosniff',
 } as const;
-
-/** Promised for later versions. To ignore them would be to break that promise in silence. */
-const LATER_PARAMETERS: ReadonlySet<string> = new Set(['ack', 'min', 'timeout', 'wait']);
-
-function refuseParameters(query: string): void {
-  for (const name of parseQuery(query).keys()) {
-    throw new ShiplogError(
-      'unknown-parameter',
-      LATER_PARAMETERS.has(name)
-        ? `the parameter ${name} is not supported yet`
-        : `there is no parameter ${JSON.stringify(name.slice(0, 100))}; a question mark inside a key is written %3F`,
-    );
-  }
-}
 
 async function routeOfWrite(ctx: HttpContext, node: NodeApi): Promise<WriteRoute> {
   const route = await node.writeRoute();
