@@ -55,13 +55,13 @@ export function checkLogs({ primaryDirectory, replicaDirectory, readings }: Stop
 }
 
 /** CURRENT names the generation that holds the data. */
-function logDirectoryOf(dataDirectory: string): string {
+export function logDirectoryOf(dataDirectory: string): string {
   const generation = /"generation": "(gen-\d{6})"/.exec(readFileSync(join(dataDirectory, 'CURRENT'), 'utf8'))?.[1];
   if (generation === undefined) throw new Error(`${dataDirectory}/CURRENT names no generation`);
   return join(dataDirectory, generation, 'wal');
 }
 
-function notClean(name: string, { end }: DecodedLog): readonly Finding[] {
+export function notClean(name: string, { end }: DecodedLog): readonly Finding[] {
   if (end.kind === 'clean') return [];
   return [{ kind: 'different', key: '', detail: `the ${name}'s log is ${end.kind} at ${end.file}:${end.offset}: ${end.reason}` }];
 }
@@ -79,7 +79,7 @@ function differentFrames(primary: readonly DecodedFrame[], replica: readonly Dec
   return differing.map((detail) => ({ kind: 'different', key: '', detail }));
 }
 
-function sharedBytes({ bytes }: DecodedFrame): Buffer {
+export function sharedBytes({ bytes }: DecodedFrame): Buffer {
   return Buffer.concat([bytes.subarray(0, LOCAL_CHECKSUM.start), bytes.subarray(LOCAL_CHECKSUM.end)]);
 }
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 
-import { checkPositions, checkReading } from './history-check.ts';
+import { checkOneHistory, checkPositions, checkReading } from './history-check.ts';
 import type { WriteRecord } from './history.ts';
 
 const KEY = 'k';
@@ -75,6 +75,19 @@ describe('history check', () => {
       expect(judge(null, [del(1, 5, { outcome: 'unknown' }), put('a', 6, 7)])).to.equal('lost');
     });
 
+    it('does not miss a write that was set aside, and calls it a phantom where it is all the same', () => {
+      const writes = [put('a', 1, 2), put('b', 3, 4, { seen: 'set-aside' })];
+      expect(judge('a', writes)).to.equal(undefined);
+      expect(judge(null, writes)).to.equal('lost');
+      expect(judge('b', writes)).to.equal('phantom');
+    });
+
+    it('does not take a delete that was set aside, or is known not to have happened, for a reason of absence', () => {
+      expect(judge(null, [put('a', 1, 2), del(3, 4, { seen: 'set-aside' })])).to.equal('lost');
+      expect(judge(null, [put('a', 1, 2), del(3, 4, { outcome: 'unknown', seen: 'absent' })])).to.equal('lost');
+      expect(judge('a', [put('a', 1, 2), del(3, 4, { seen: 'set-aside' })])).to.equal(undefined);
+    });
+
     it('calls a write misplaced that has another position than the acknowledged one', () => {
       const writes = [put('a', 1, 2, { position: '1.c04d-7' })];
       expect(checkReading({ key: KEY, value: 'a', position: '1.c04d-8' }, writes)?.kind).to.equal('misplaced');
@@ -105,6 +118,14 @@ describe('history check', () => {
         put('c', 5, 6, { position: '1.c04d-3', outcome: 'unknown' }),
       ];
       expect(kindsOf(writes)).to.deep.equal([]);
+    });
+
+    it('finds a position that goes back from one epoch to the next, where both are of one history', () => {
+      const rising = [put('a', 1, 2, { position: '1.c04d-7' }), put('b', 3, 4, { position: '2.aaaa-8' })];
+      const falling = [put('a', 1, 2, { position: '1.c04d-9' }), put('b', 3, 4, { position: '2.aaaa-8' })];
+      expect(checkOneHistory(rising)).to.deep.equal([]);
+      expect(checkOneHistory(falling).map(({ kind }) => kind)).to.deep.equal(['misplaced']);
+      expect(checkOneHistory([{ ...falling[0]!, seen: 'set-aside' }, falling[1]!])).to.deep.equal([]);
     });
   });
 });

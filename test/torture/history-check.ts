@@ -18,12 +18,12 @@ export interface Reading {
 
 export interface Finding {
   /**
-   * lost: an effective write is gone. stale: an older value is there instead of it.
+   * lost: an effective write is gone, or a client is told so. stale: an older value is there instead of it.
    * unsynced: a 200 left before the sync that covers its write. phantom: a value that nobody sent, or
    * that was refused. misplaced: a write with a wrong position. different: the nodes, or a node and its
-   * log, do not hold the same.
+   * log, do not hold the same. late: nothing is wrong but the time it took.
    */
-  readonly kind: 'lost' | 'stale' | 'unsynced' | 'phantom' | 'misplaced' | 'different';
+  readonly kind: 'lost' | 'stale' | 'unsynced' | 'phantom' | 'misplaced' | 'different' | 'late';
   readonly key: string;
   readonly detail: string;
 }
@@ -31,6 +31,15 @@ export interface Finding {
 /** @param writes all writes of that key, whatever became of them. */
 export function checkReading(reading: Reading, writes: readonly WriteRecord[]): Finding | undefined {
   return reading.value === null ? checkAbsence(reading.key, writes) : checkValue(reading, reading.value, writes);
+}
+
+/**
+ * The same across epochs, for writes that are all in one history: there LSNs rise through every change of
+ * the primary. What was set aside is left out.
+ */
+export function checkOneHistory(writes: readonly WriteRecord[]): readonly Finding[] {
+  const ofOneEpoch = ({ position }: WriteRecord): string | undefined => (position === undefined ? undefined : `0.0000-${parsePosition(position).lsn}`);
+  return checkPositions(writes.map((write) => ({ ...write, position: ofOneEpoch(write) })));
 }
 
 /**
@@ -54,6 +63,7 @@ function checkValue({ key, position }: Reading, value: string, writes: readonly 
   const write = writes.find((each) => each.value === value);
   if (write === undefined) return { kind: 'phantom', key, detail: `${shown} was never written to this key` };
   if (write.outcome === 'refused') return { kind: 'phantom', key, detail: `${shown} was refused` };
+  if (write.seen === 'set-aside') return { kind: 'phantom', key, detail: `${shown} is in a salvage file and there all the same` };
   if (write.seen === 'absent') return { kind: 'phantom', key, detail: `${shown} was absent after its round and is there now` };
   const isMisplaced = position !== undefined && write.position !== undefined && position !== write.position;
   if (isMisplaced) return { kind: 'misplaced', key, detail: `${shown} is at ${position}, it was acknowledged at ${write.position}` };
@@ -71,10 +81,11 @@ function checkAbsence(key: string, writes: readonly WriteRecord[]): Finding | un
 }
 
 function isEffective(write: WriteRecord): boolean {
-  return write.outcome === 'acknowledged' || write.seen === 'present';
+  return write.seen !== 'set-aside' && (write.outcome === 'acknowledged' || write.seen === 'present');
 }
 
 function mayHaveHappened(write: WriteRecord): boolean {
+  if (write.seen === 'set-aside' || write.seen === 'absent') return false;
   return write.outcome === 'acknowledged' || write.outcome === 'unknown';
 }
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 
-import { History } from './history.ts';
+import { type Fate, History } from './history.ts';
 
 describe('History', () => {
   it('counts a write as unknown, and without an end, until its answer is there', () => {
@@ -27,6 +27,26 @@ describe('History', () => {
     // Another write of the same key may have hidden it, so nothing is known.
     expect(shared).to.include({ seen: undefined });
     expect(shared!.endMs).to.be.below(Number.POSITIVE_INFINITY);
+    expect(later).to.include({ seen: undefined, endMs: Number.POSITIVE_INFINITY });
+  });
+
+  it('notes the fate of every write of a round, and where it is', () => {
+    const history = new History(clock());
+    const [kept, unknown, gone, aside] = ['kept', 'unknown', 'gone', 'aside'].map((key) => history.begin({ round: 1, key, value: `${key}-a` }));
+    const later = history.begin({ round: 2, key: 'later', value: 'later-a' });
+    for (const write of [kept!, aside!]) history.end(write, { outcome: 'acknowledged', position: undefined });
+    const fates = new Map<unknown, Fate>([
+      [kept, { kind: 'survived', position: '1.c04d-5' }],
+      [unknown, { kind: 'survived', position: '1.c04d-6' }],
+      [gone, { kind: 'gone' }],
+      [aside, { kind: 'set-aside', position: '1.c04d-9' }],
+    ]);
+    history.settleByFate(1, (write) => fates.get(write)!);
+    expect(kept).to.include({ seen: undefined, position: '1.c04d-5' });
+    expect(unknown).to.include({ seen: 'present', position: '1.c04d-6' });
+    expect(gone).to.include({ seen: 'absent', position: undefined });
+    expect(aside).to.include({ seen: 'set-aside', position: '1.c04d-9' });
+    for (const write of [unknown, gone]) expect(write!.endMs).to.be.below(Number.POSITIVE_INFINITY);
     expect(later).to.include({ seen: undefined, endMs: Number.POSITIVE_INFINITY });
   });
 });

@@ -24,9 +24,17 @@ export interface WriteRecord {
   readonly outcome: Outcome;
   /** Position of the write itself, where the answer told it (`ETag`). */
   readonly position: string | undefined;
-  /** Of an unknown write: what the first look after its round showed. It must stay so. */
-  readonly seen: 'present' | 'absent' | undefined;
+  /**
+   * What the first look after its round showed, of a write whose answer did not settle it. It must stay so.
+   * set-aside: a failover left it behind, and it is in a salvage file.
+   */
+  readonly seen: 'present' | 'absent' | 'set-aside' | undefined;
 }
+
+/** What became of a write for good, and where it is if it is anywhere. */
+export type Fate =
+  | { readonly kind: 'survived' | 'set-aside'; readonly position: string }
+  | { readonly kind: 'gone' };
 
 export interface Answer {
   readonly outcome: Outcome;
@@ -95,6 +103,28 @@ export class History {
         record.position = reading.position;
       } else if (reading.value === null && this.writesOf(record.key).length === 1) {
         record.seen = 'absent';
+      }
+    }
+  }
+
+  /** The same where the log and the salvage files tell it of every single write. */
+  settleByFate(round: number, fateOf: (record: WriteRecord) => Fate): void {
+    for (const record of this.#records) {
+      if (record.round !== round) continue;
+      if (record.endMs === Number.POSITIVE_INFINITY) record.endMs = this.#nowMs();
+      const fate = fateOf(record);
+      switch (fate.kind) {
+        case 'survived':
+          if (record.outcome === 'unknown') record.seen = 'present';
+          record.position = fate.position;
+          break;
+        case 'set-aside':
+          record.seen = 'set-aside';
+          record.position = fate.position;
+          break;
+        case 'gone':
+          if (record.outcome === 'unknown') record.seen = 'absent';
+          break;
       }
     }
   }

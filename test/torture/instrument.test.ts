@@ -1,11 +1,13 @@
 import { expect } from 'chai';
 import { cpSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { requires } from '../support/requires.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { runCampaign } from './campaign.ts';
+import { runFailoverCampaign } from './failover-campaign.ts';
 import { plainDirectories } from './kill-primary.ts';
-import { lostOf } from './row.ts';
+import { type RowContext, lostOf } from './row.ts';
 import { syncOrder } from './sync-order.ts';
 import { Workbench } from './workbench.ts';
 
@@ -60,4 +62,27 @@ describe('the torture rig itself', function () {
     expect(result.findings.length).to.equal(result.acknowledged).and.to.be.above(200);
     expect(result.findings[0]!.detail).to.equal('no sync came after its frame');
   });
+
+  it('finds acknowledged writes lost that only a salvage file has, where a failover may leave none behind', async () => {
+    const result = await runFailoverCampaign(contextOf(), { ack: 'local', mayBeSetAside: false, isCutOff: () => true });
+    expect(lostOf(result.findings)).to.equal(result.findings.length).and.to.be.above(10);
+    expect(result.findings[0]!.detail).to.include('is only in a salvage file');
+  });
+
+  it('finds acknowledged writes lost where the salvage file is missing', async () => {
+    const result = await runFailoverCampaign(contextOf(), {
+      ack: 'local',
+      mayBeSetAside: true,
+      isCutOff: () => true,
+      beforeJudging: ({ seats }) => {
+        for (const { dataDirectory } of seats) rmSync(join(dataDirectory, 'salvage'), { recursive: true, force: true });
+      },
+    });
+    expect(lostOf(result.findings)).to.equal(result.findings.length).and.to.be.above(10);
+    expect(result.findings[0]!.detail).to.include('neither in the history nor in a salvage file');
+  });
+
+  function contextOf(): RowContext {
+    return { rounds: 1, random: new SeededRandom(1), workbench, nodeEnvironment: process.env, onRound: () => {} };
+  }
 });

@@ -20,7 +20,7 @@ missing and no refused one is there. Exit code 1 on any loss, 2 when it can't ru
   --seed       repeats the choices of an earlier run (not its timing)
   --directory  on the disk to test (default: ${tmpdir()})
 
-${ROWS.map((row) => `  ${row.name.padEnd(14)} ${String(row.rounds.full).padStart(4)} rounds  ${row.summary}`).join('\n')}
+${ROWS.map((row) => `  ${row.name.padEnd(18)} ${String(row.rounds.full).padStart(4)} rounds  ${row.summary}`).join('\n')}
 `;
 
 interface Order {

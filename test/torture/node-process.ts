@@ -21,6 +21,17 @@ export interface NodeProcessOptions {
   readonly dataDirectory: string;
   readonly port: number;
   readonly followUrl?: string;
+  /** Where other nodes reach it, if that is not where it listens. */
+  readonly advertiseUrl?: string;
+}
+
+/** What the rig looks at in `GET /status`. */
+export interface StatusShown {
+  readonly name: string;
+  readonly state: string;
+  readonly epoch: { readonly number: number; readonly id: string } | null;
+  readonly history: readonly { readonly number: number; readonly id: string }[];
+  readonly positions: { readonly visible: string };
 }
 
 export class NodeProcess {
@@ -75,11 +86,14 @@ export class NodeProcess {
     return response?.status === 200;
   }
 
+  async status(): Promise<StatusShown> {
+    const response = await fetch(`${this.url}/status`);
+    return (await response.json()) as StatusShown;
+  }
+
   /** Everything up to this LSN can be read here. */
   async visibleLsn(): Promise<number> {
-    const response = await fetch(`${this.url}/status`);
-    const status = (await response.json()) as { readonly positions: { readonly visible: string } };
-    return Number(status.positions.visible.split('-')[1]);
+    return Number((await this.status()).positions.visible.split('-')[1]);
   }
 
   /** @throws Error when the node exits, or does not get there in time. */
@@ -164,11 +178,12 @@ export class NodeProcess {
   }
 }
 
-function flagsOf({ name, dataDirectory, port, followUrl }: NodeProcessOptions): readonly string[] {
+function flagsOf({ name, dataDirectory, port, followUrl, advertiseUrl }: NodeProcessOptions): readonly string[] {
   const follow = followUrl === undefined ? [] : ['--follow', followUrl];
+  const advertise = advertiseUrl === undefined ? [] : ['--advertise', advertiseUrl];
   // Small segments and frequent checkpoints: every round has to cross several of each.
   const small = ['--segment-bytes', '64KiB', '--checkpoint-operations', '1000'];
   // The second decoder folds the log from its beginning: keep all of it.
   const whole = ['--retention-bytes-min', '4GiB'];
-  return ['--exit-with-parent', '--name', name, '--data-dir', dataDirectory, '--port', String(port), ...follow, ...small, ...whole];
+  return ['--exit-with-parent', '--name', name, '--data-dir', dataDirectory, '--port', String(port), ...follow, ...advertise, ...small, ...whole];
 }

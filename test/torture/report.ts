@@ -19,7 +19,7 @@ export interface Progress {
 
 export function showProgress(name: string, rounds: number, output: NodeJS.WriteStream): Progress {
   if (output.isTTY) {
-    const format = `${name.padEnd(14)} {bar} {value}/{total}  acknowledged {acknowledged}, refused {refused}, unknown {unknown}  {eta_formatted} left`;
+    const format = `${name.padEnd(18)} {bar} {value}/{total}  acknowledged {acknowledged}, refused {refused}, unknown {unknown}  {eta_formatted} left`;
     const bar = new SingleBar({ format, stream: output, hideCursor: true }, Presets.shades_classic);
     bar.start(rounds, 0, { acknowledged: 0, refused: 0, unknown: 0 });
     return { onRound: ({ round, ...counts }) => bar.update(round, counts), end: () => bar.stop() };

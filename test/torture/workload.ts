@@ -61,21 +61,21 @@ export class Workload {
   #nextWrite(round: number, writer: number, count: number): { readonly key: string; readonly value: string | null } {
     if (this.#random.chance(UNIQUE_SHARE)) {
       const key = `own-${round}-${writer}-${count}`;
-      return { key, value: this.#padded(`${key}:`) };
+      return { key, value: padded(`${key}:`, this.#random) };
     }
     const key = `shared-${this.#random.below(SHARED_KEYS)}`;
     if (this.#random.chance(DELETE_SHARE / (1 - UNIQUE_SHARE))) return { key, value: null };
     const counter = (this.#counters.get(key) ?? 0) + 1;
     this.#counters.set(key, counter);
-    return { key, value: this.#padded(`${key}:${counter}:`) };
+    return { key, value: padded(`${key}:${counter}:`, this.#random) };
   }
+}
 
-  /** Mostly small, now and then larger than a page of SQLite, seldom larger than a whole segment. */
-  #padded(start: string): string {
-    const draw = this.#random.uniform();
-    const length = draw < 0.002 ? 70_000 : draw < 0.02 ? 6_000 : this.#random.below(200);
-    return start + 'x'.repeat(length);
-  }
+/** Mostly small, now and then larger than a page of SQLite, seldom larger than a whole segment. */
+export function padded(start: string, random: SeededRandom): string {
+  const draw = random.uniform();
+  const length = draw < 0.002 ? 70_000 : draw < 0.02 ? 6_000 : random.below(200);
+  return start + 'x'.repeat(length);
 }
 
 /** The writers of one round, while they run. */

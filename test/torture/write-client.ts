@@ -18,13 +18,26 @@ interface HttpAnswer {
   readonly body: string | undefined;
 }
 
+export interface ReadAnswer {
+  /** 0 where none came. */
+  readonly status: number;
+  readonly value: string | undefined;
+  /** Of the key's last write. */
+  readonly position: string | undefined;
+}
+
 export class WriteClient {
   readonly #url: string;
+  readonly #writeQuery: string;
   readonly #agent: Agent;
 
-  /** One connection per request under way, kept alive. */
-  constructor(url: string, connectionsMax: number) {
+  /**
+   * One connection per request under way, kept alive.
+   * @param writeQuery what every write asks for, like `?ack=1`.
+   */
+  constructor(url: string, connectionsMax: number, writeQuery = '') {
     this.#url = url;
+    this.#writeQuery = writeQuery;
     this.#agent = new Agent({ keepAlive: true, maxSockets: connectionsMax });
   }
 
@@ -33,8 +46,8 @@ export class WriteClient {
     try {
       const answer =
         value === null
-          ? await this.#exchange(`/del/${key}`, { method: 'DELETE' })
-          : await this.#exchange(`/set/${key}`, { method: 'POST', headers: { 'content-type': 'text/plain; charset=utf-8' } }, value);
+          ? await this.#exchange(`/del/${key}${this.#writeQuery}`, { method: 'DELETE' })
+          : await this.#exchange(`/set/${key}${this.#writeQuery}`, { method: 'POST', headers: { 'content-type': 'text/plain; charset=utf-8' } }, value);
       return { outcome: outcomeOfStatus(answer.status, value === null), position: answer.status === 200 ? positionOf(answer) : undefined };
     } catch (error) {
       return { outcome: outcomeOfError(error as NodeJS.ErrnoException), position: undefined };
@@ -49,6 +62,17 @@ export class WriteClient {
       throw new Error(`GET /get/${key} of ${this.#url} answered ${answer.status} ${answer.body ?? '(cut)'}, expected 200 or 404`);
     }
     return { key, value: answer.body, position: positionOf(answer) };
+  }
+
+  /** A read that must not be older than `minPosition`. Never throws: status 0 where there was no answer. */
+  async readAtLeast(key: string, minPosition: string): Promise<ReadAnswer> {
+    try {
+      const answer = await this.#exchange(`/get/${key}?min=${minPosition}`, { method: 'GET' });
+      const isWhole = answer.status !== 200 || answer.body !== undefined;
+      return { status: isWhole ? answer.status : 0, value: answer.status === 200 ? answer.body : undefined, position: positionOf(answer) };
+    } catch {
+      return { status: 0, value: undefined, position: undefined };
+    }
   }
 
   close(): void {
