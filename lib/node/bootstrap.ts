@@ -127,9 +127,11 @@ export class Bootstrap {
     const epoch = own.history.epochAt(endLsn);
     const theirs = epoch === undefined ? undefined : snapshot.history.find(epoch.id);
     const isContained = endLsn <= snapshot.lsn && (epoch === undefined || (theirs !== undefined && endLsn <= (theirs.lastLsn ?? snapshot.lsn)));
-    if (!isContained) {
-      throw new ShiplogError('history-diverged', `this node holds operations up to LSN ${endLsn} that the snapshot of ${upstreamUrl} at LSN ${snapshot.lsn} does not contain`);
+    if (isContained) return;
+    if (own.salvagedAfterLsn !== null && isOlder(snapshot, own)) {
+      throw new ShiplogError('not-ready', `the snapshot of ${upstreamUrl} at LSN ${snapshot.lsn} is older than what this node shares with it, up to LSN ${endLsn}`);
     }
+    throw new ShiplogError('history-diverged', `this node holds operations up to LSN ${endLsn} that the snapshot of ${upstreamUrl} at LSN ${snapshot.lsn} does not contain`);
   }
 
   #kept(): readonly string[] {
@@ -143,6 +145,16 @@ export class Bootstrap {
     this.#stopping.abort(new Error('the bootstrap was stopped'));
     await this.#running;
   }
+}
+
+/**
+ * A file that was made before the fork, which is handed out for a while: the next one is newer. Where
+ * nothing was set aside, an older snapshot may mean that the upstream has lost something.
+ */
+function isOlder(snapshot: { readonly lsn: number; readonly history: EpochHistory }, own: OwnData): boolean {
+  const last = snapshot.history.current;
+  const held = last === undefined ? undefined : own.history.find(last.id);
+  return snapshot.lsn < own.salvagedAfterLsn! && held !== undefined && snapshot.lsn <= (held.lastLsn ?? own.end.lsn);
 }
 
 /** The stream from a snapshot's position on, in a bare log: nothing can be read from it yet. */
@@ -201,7 +213,8 @@ class StoredStream {
       nodeName: node.name,
       advertiseUrl: node.advertiseUrl,
       onMembers: () => {},
-      onRefused: onFailed,
+      // It says something about the snapshot, whose upstream has changed since, and nothing about what this node holds.
+      onRefused: (error) => onFailed(new ShiplogError('not-ready', `${upstreamUrl} refused to continue its snapshot: ${error.message}`, { cause: error })),
       onSinkFailed: onFailed,
     });
     receiver.start();

@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { ShiplogError } from '../../lib/base/errors.ts';
+import { handlerOf } from '../support/memory-cluster.ts';
 import { promote, stateOf, threeNodes, untilEqual } from './three-nodes.ts';
 
 describe('a node that rejoins', () => {
@@ -34,6 +36,30 @@ describe('a node that rejoins', () => {
     expect(a.get('alone')).to.equal(undefined);
     expect(a.node.status().salvage).to.have.lengthOf(1);
     expect(handedOut.length).to.be.greaterThan(1);
+    await cluster.stopAll();
+  });
+
+  it('begins its bootstrap anew where the upstream does not continue the snapshot it gave', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    const fresh = cluster.machine('fresh', { follow: a.url });
+    let refusals = 0;
+    cluster.network.unlisten(a.url);
+    cluster.network.listen(a.url, (request) => {
+      // As when the upstream has changed its history between the two.
+      if (request.target.includes('advertise=http%3A%2F%2Ffresh') && refusals === 0) {
+        refusals += 1;
+        throw new ShiplogError('history-diverged', 'the histories part after LSN 0');
+      }
+      return handlerOf(a.node)(request);
+    });
+    // Slow enough for the stream to be refused before the file is whole.
+    cluster.network.faultOf = ({ from, target }) => (from === fresh.url && target === '/snapshot' && refusals === 0 ? { responseBody: { stallAfterBytes: 10 } } : undefined);
+    await fresh.start();
+    await cluster.clock.untilTrue(() => stateOf(fresh) !== 'bootstrapping');
+    expect(refusals).to.equal(1);
+    await untilEqual(cluster, a, fresh);
     await cluster.stopAll();
   });
 });
