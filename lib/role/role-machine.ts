@@ -152,6 +152,8 @@ const TRANSITIONS: Readonly<Record<RoleState, Partial<Record<RoleEvent, Transiti
   },
   diverged: {
     'rejoin-allowed': FENCED,
+    // What it holds beyond the fork of a later epoch is its own to set aside.
+    superseded: FENCED,
     'primary-found': FOLLOW,
     'epoch-opened': PRIMARY,
     'stop-requested': STOP,

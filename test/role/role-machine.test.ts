@@ -46,6 +46,7 @@ const TABLE = new Map(
   fenced history-diverged → diverged
   fenced superseded → fenced
   diverged rejoin-allowed → fenced drop-followers
+  diverged superseded → fenced drop-followers
   diverged primary-found → following start-receiver
   diverged epoch-opened → primary take-writes
   handing-over stop-requested → stopping stop-serving
