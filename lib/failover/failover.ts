@@ -112,10 +112,14 @@ export class Failover {
     const asked = await this.askStates(this.#urlsToAsk());
     const states = new Map([...this.#told, ...asked]);
     this.#told.clear();
-    if (this.#isStopped || states.size === 0) return;
-    this.#judgeAsPrimary([...states.values()]);
+    if (this.#isStopped || (states.size === 0 && !this.#hasOwnPromise())) return;
+    const peers = [...states.values()];
+    this.#judgeAsPrimary(peers);
     if (this.#change !== undefined) return;
-    await this.exclusively('looking for the primary', () => this.#decide([...states.values()], asked, before));
+    await this.exclusively('looking for the primary', async () => {
+      await this.#settleOwnPromise(peers, before);
+      await this.#decide(peers, asked, before);
+    });
   }
 
   #urlsToAsk(): readonly string[] {
@@ -128,7 +132,7 @@ export class Failover {
         return others.filter((member) => !this.#host.isStreamingTo(member.nodeId)).map((member) => member.url);
       case 'following':
       case 'bootstrapping':
-        if (own.isFollowing) return [];
+        if (own.isFollowing && !this.#hasOwnPromise()) return [];
         break;
       case 'handed-over':
       case 'promised':
@@ -223,6 +227,34 @@ export class Failover {
     if (state === 'promised') await this.#releaseIfWithdrawn(asked, before);
     if (state === 'handed-over') await this.#takeBackIfWithdrawn(asked, before);
     if (state === 'following' && !this.#host.peerState().isFollowing) this.#host.followAgain();
+  }
+
+  #hasOwnPromise(): boolean {
+    return this.#book.promise?.targetNodeId === this.#host.nodeId;
+  }
+
+  /**
+   * A promotion of this node that came to no end: an error in its middle, a crash of the primary that
+   * promoted itself. Where the old epoch was ended for it, it is finished, else it is given up; nobody
+   * who waits for its outcome would learn of one otherwise. Called while no promotion is under way here.
+   */
+  async #settleOwnPromise(peers: readonly PeerState[], before: Before): Promise<void> {
+    const { promise } = this.#book;
+    const { state, ended } = this.#host;
+    // One that is younger than the question was made and left since: its time is the next round.
+    if (promise === null || !this.#hasOwnPromise() || promise.epoch.id !== before.promiseId) return;
+    if (state === 'starting' || state === 'stopping' || state === 'failed') return;
+    const own = this.#host.peerState();
+    const isOvertaken = peers.some((peer) => judgePeer(own, peer).kind === 'superseded');
+    if ((state === 'following' || state === 'promised') && ended?.nextEpoch.id === promise.epoch.id && !isOvertaken) {
+      this.#host.logger.warn('finishing a promotion of this node that was interrupted', { epoch: promise.epoch.number });
+      await this.#host.openEpoch('switchover', promise.epoch, 0);
+      void this.announce();
+      return;
+    }
+    if (own.history.find(promise.epoch.id) === undefined) this.#host.logger.warn('giving up a promotion of this node that was interrupted', { epoch: promise.epoch.number });
+    await this.#book.withdraw();
+    if (state === 'promised') this.#host.resumeFollowing();
   }
 
   /** The primary of the latest epoch that a promise allows us to follow. */

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { end, promote, stateOf, threeNodes, untilEqual } from './three-nodes.ts';
+import { FaultyFile, end, promote, promotionEvents, stateOf, threeNodes, untilEqual } from './three-nodes.ts';
 
 describe('a promotion', () => {
   it('is refused on a node that has no list of members from the primary: it would ask nobody', async () => {
@@ -21,6 +21,75 @@ describe('a promotion', () => {
     expect(refused).to.have.property('message').that.contains('no list of the members');
     expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
     expect(b.get('later19')).to.be.a('string');
+    await cluster.stopAll();
+  });
+
+  it('that was broken off in the middle gives its promise back, and follows again', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    cluster.network.partition(a.url, b.url);
+    cluster.network.partition(a.url, c.url);
+    await cluster.clock.advance(15_000);
+    cluster.network.faultOf = ({ target, to }) => {
+      if (to !== c.url || target !== '/peer/promise') return undefined;
+      // From here on nothing can be given up durably.
+      file.failing = 'promises.json';
+      return { refuse: true };
+    };
+    expect(await promote(cluster, b)).to.include({ type: 'refused' });
+    expect(b.node.status().promise).to.include({ targetNodeId: b.node.nodeId });
+    await cluster.clock.advance(5_000);
+    file.failing = undefined;
+    cluster.network.faultOf = () => undefined;
+    await cluster.clock.untilTrue(() => b.node.status().promise === null);
+    cluster.network.heal();
+    await cluster.clock.until(a.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
+    expect(b.get('after')).to.equal('y');
+    await cluster.stopAll();
+  });
+
+  it('that a crash broke off on the primary itself does not keep it from following a lower number', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    // Somebody promised beyond this epoch, to a target that is gone.
+    cluster.network.partition(a.url, b.url);
+    cluster.network.partition(a.url, c.url);
+    await cluster.clock.advance(15_000);
+    let hasPromised = false;
+    cluster.network.faultOf = ({ target, to }) => {
+      if (to !== c.url || target !== '/peer/promise') return undefined;
+      hasPromised = true;
+      return { loseAnswer: true };
+    };
+    promote(cluster, b).catch(() => {});
+    await cluster.clock.untilTrue(() => hasPromised && c.node.status().promise !== null);
+    b.crash();
+    cluster.network.heal();
+    // Now the primary promises itself to an epoch that nobody else hears of, and crashes too.
+    let isAsked = false;
+    cluster.network.faultOf = ({ from, target }) => {
+      if (from !== a.url || target !== '/peer/promise') return undefined;
+      isAsked = true;
+      return { delayMs: 30_000 };
+    };
+    promotionEvents(a, { force: true, acceptLoss: 'unknown' }).catch(() => {});
+    await cluster.clock.untilTrue(() => isAsked);
+    a.crash();
+    cluster.network.faultOf = () => undefined;
+    await b.start();
+    await cluster.clock.advance(5_000);
+    const promoted = await promote(cluster, b);
+    expect(promoted).to.include({ type: 'promoted', kind: 'failover' });
+    // The very number that the old primary has promised itself to.
+    expect(promoted).to.have.nested.property('epoch.number', a.disk.contents('/data/node').get('promises.json')!.toString('utf8').includes('"number": 3') ? 3 : 0);
+    await a.start();
+    await cluster.clock.untilTrue(() => stateOf(a) === 'following' && a.node.status().promise === null);
+    await cluster.clock.until(b.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
     await cluster.stopAll();
   });
 });
