@@ -41,6 +41,7 @@ export interface FailoverHost {
   followAgain(): void;
   /** Resolves when nothing of the upstream is taken or confirmed any more. */
   pauseFollowing(): Promise<void>;
+  /** The promotion that this node was promised to came to nothing: it does what it did before. */
   resumeFollowing(): void;
   /** Writes operations after `forkLsn` to a salvage file, then replaces the data with a snapshot of `url`. */
   setAside(forkLsn: number, url: string): Promise<void>;

@@ -224,7 +224,8 @@ export class Failover {
     }
     const primary = this.#primaryAmong(peers);
     if (primary !== undefined) return this.#turnTo(primary);
-    if (state === 'promised') await this.#releaseIfWithdrawn(asked, before);
+    // Also in a state that a promise does not change: it keeps the node from following a lower number.
+    await this.#releaseIfWithdrawn(asked, before);
     if (state === 'handed-over') await this.#takeBackIfWithdrawn(asked, before);
     if (state === 'following' && !this.#host.peerState().isFollowing) this.#host.followAgain();
   }
@@ -321,7 +322,7 @@ export class Failover {
     if (target.promise?.epoch.id === promise.epoch.id || target.history.find(promise.epoch.id) !== undefined) return;
     this.#host.logger.info('the promotion that this node was promised to was given up', { epoch: promise.epoch.number, target: promise.targetUrl });
     await this.#book.withdraw();
-    this.#host.resumeFollowing();
+    if (this.#host.state === 'promised') this.#host.resumeFollowing();
   }
 
   /** The target has durably given up the epoch that we ended ours for: we go on in another one. */

@@ -449,9 +449,7 @@ export class Node implements NodeApi {
       follow: (url) => this.#follow(url),
       followAgain: () => this.#startReceiver(),
       pauseFollowing: () => this.#pauseFollowing(),
-      resumeFollowing: () => {
-        if (this.#state === 'promised') this.#on('released');
-      },
+      resumeFollowing: () => this.#resumeFollowing(),
       setAside: (forkLsn, url) => this.#setAside(forkLsn, url),
       endEpoch: (targetNodeId, nextEpoch) => this.#endEpoch(targetNodeId, nextEpoch),
       untilEnded: (epochId, signal) => this.#untilEnded(epochId, signal),
@@ -505,6 +503,12 @@ export class Node implements NodeApi {
   async #pauseFollowing(): Promise<void> {
     await this.#stopReceiver();
     if (this.#state === 'following' || this.#state === 'handed-over') this.#on('promised');
+  }
+
+  #resumeFollowing(): void {
+    if (this.#state !== 'promised') return;
+    // A primary that handed over has nobody to follow until its target, or it itself, opens an epoch.
+    this.#on(this.#directory.identity.role === 'primary' ? 'released-handed-over' : 'released');
   }
 
   async #setAside(forkLsn: number, url: string): Promise<void> {

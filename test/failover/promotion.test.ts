@@ -92,4 +92,36 @@ describe('a promotion', () => {
     await untilEqual(cluster, a, b, c);
     await cluster.stopAll();
   });
+
+  it('that a handed-over primary was promised to, and that came to nothing, lets it wait for its target again', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    // The epoch ends for b, which hears nothing of it and goes.
+    cluster.network.faultOf = ({ from, target }) => {
+      const isHandover = from === b.url && target === '/peer/handover';
+      if (isHandover) cluster.network.cut((exchange) => exchange.from === b.url && exchange.target.startsWith('/wal'));
+      return isHandover || (from === b.url && target.startsWith('/wal')) ? { loseAnswer: true } : undefined;
+    };
+    promote(cluster, b).catch(() => {});
+    await cluster.clock.untilTrue(() => stateOf(a) === 'handed-over');
+    b.crash();
+    cluster.network.faultOf = ({ from, target }) => {
+      if (from === c.url && target === '/peer/promise') file.failing = '/wal/';
+      return undefined;
+    };
+    await cluster.clock.advance(2_000);
+    expect(await promote(cluster, c, { force: true, acceptLoss: 'unknown' })).to.include({ type: 'refused' });
+    expect(stateOf(a)).to.equal('promised');
+    file.failing = undefined;
+    await cluster.clock.untilTrue(() => a.node.status().promise === null && c.node.status().promise === null);
+    expect(stateOf(a)).to.equal('handed-over');
+    cluster.network.faultOf = () => undefined;
+    await b.start();
+    await cluster.clock.untilTrue(() => stateOf(a) === 'primary');
+    await cluster.clock.until(a.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
+    await cluster.stopAll();
+  });
 });
