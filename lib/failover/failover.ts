@@ -420,7 +420,9 @@ export class Failover {
     if (state === 'starting' || state === 'stopping' || state === 'failed') refuse(`is ${state}`);
     const highest = Math.max(numberMaxOf(own), this.#book.numberMax);
     if (promise.epoch.number <= highest) refuse(`has promised itself to epoch ${highest} already, asked for ${promise.epoch.number}`);
-    if (own.isFollowing && state === 'following' && !isForced) refuse('still has a live stream from the primary');
+    // A primary that promotes itself asks those that follow it.
+    const isFromPrimary = own.heard?.primaryNodeId === promise.targetNodeId;
+    if (own.isFollowing && state === 'following' && !isFromPrimary && !isForced) refuse('still has a live stream from the primary');
   }
 
   async #serveWithdraw(content: unknown): Promise<TransportResponse> {

@@ -130,7 +130,7 @@ function judgeFailover(facts: PromotionFacts, announcedLsn: number, warnings: st
     if (judgePeer(own, peer).kind === 'conflict') {
       return { ...refuse('promotion-refused', `${peer.name} (${peer.url}) holds another epoch ${peer.history.current!.number} than ${own.name}: one of them has to be given up`), command: `bin/promote ${own.url} --force --accept-loss unknown` };
     }
-    if (!havePromised && peer.isFollowing && peer.state === 'following') {
+    if (!havePromised && peer.isFollowing && peer.state === 'following' && !isOwnFollower(facts, peer)) {
       return { ...refuse('promotion-refused', `${peer.name} (${peer.url}) still has a live stream from the primary, which this node can't reach`), command: forceCommand(facts, announcedLsn) };
     }
   }
@@ -159,6 +159,11 @@ function judgeFailover(facts: PromotionFacts, announcedLsn: number, warnings: st
 function isListed({ own, primaryNodeId }: PromotionFacts): boolean {
   const isMember = (nodeId: string): boolean => own.members.some((member) => member.nodeId === nodeId);
   return primaryNodeId !== null && isMember(primaryNodeId) && isMember(own.nodeId);
+}
+
+/** Where the target is the primary itself, the live stream that another node has is its own. */
+function isOwnFollower({ own }: PromotionFacts, peer: PeerState): boolean {
+  return own.state === 'primary' && peer.heard?.primaryNodeId === own.nodeId;
 }
 
 /** Whoever holds more of the history than this node does. */

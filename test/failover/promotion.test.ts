@@ -124,4 +124,34 @@ describe('a promotion', () => {
     await untilEqual(cluster, a, b, c);
     await cluster.stopAll();
   });
+
+  it('of the primary itself settles a later promise of one of its replicas: those that follow it are no obstacle', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    // c promises itself to b, which crashes before anything comes of it, and can not tell c afterwards.
+    for (const each of [b, c]) cluster.network.partition(a.url, each.url);
+    await cluster.clock.advance(15_000);
+    let isAsked = false;
+    cluster.network.faultOf = ({ target, to }) => {
+      if (target !== '/peer/promise' || to !== c.url) return undefined;
+      isAsked = true;
+      return { loseAnswer: true };
+    };
+    promote(cluster, b).catch(() => {});
+    await cluster.clock.untilTrue(() => isAsked && c.node.status().promise !== null);
+    b.crash();
+    cluster.network.faultOf = () => undefined;
+    cluster.network.heal();
+    cluster.network.partition(b.url, c.url);
+    await b.start();
+    await untilEqual(cluster, a, b);
+    await cluster.clock.untilTrue(() => b.node.status().upstream?.connected === true);
+    expect(stateOf(c)).to.equal('promised');
+    expect(await promote(cluster, a)).to.include({ type: 'promoted', kind: 'failover' });
+    await cluster.clock.until(a.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
+    expect(a.node.status().epoch!.number).to.equal(3);
+    await cluster.stopAll();
+  });
 });
