@@ -16,6 +16,10 @@ export interface FailoverHost {
   readonly members: MemberList;
   readonly state: RoleState;
   readonly upstreamUrl: string | null;
+  /** The upstream was not given as a replica between: it is left when it is not the primary any more. */
+  readonly followsPrimary: boolean;
+  /** It follows the primary, and its upstream has become a replica. */
+  readonly isLeftBehind: boolean;
   /** The epoch-end record with which the log ends, if it does. */
   readonly ended: EpochEndOperation | undefined;
   /** Id of the last epoch in which this node was the primary. */
@@ -26,7 +30,7 @@ export interface FailoverHost {
   peerState(): PeerState;
   /** Is a stream to this follower alive? */
   isStreamingTo(nodeId: string): boolean;
-  /** How long nothing new has come of the primary through the upstream. */
+  /** How long nothing new has come of the primary through the upstream; for ever where that refused. */
   upstreamSilentMs(): number;
   /** Durable position that a follower confirmed last. */
   confirmedLsn(nodeId: string): number | null;
@@ -35,7 +39,7 @@ export interface FailoverHost {
   fence(kind: FenceKind, reason: string): void;
   /** Stops following, and waits for an operator. */
   diverge(reason: string): Promise<void>;
-  /** Follows `url`, durably; serves reads. What it holds must be contained there. */
+  /** Follows the primary at `url`, durably; serves reads. What it holds must be contained there. */
   follow(url: string): Promise<void>;
   /** Follows its upstream again after the receiver has ended by itself. */
   followAgain(): void;

@@ -132,7 +132,7 @@ export class Failover {
         return others.filter((member) => !this.#host.isStreamingTo(member.nodeId)).map((member) => member.url);
       case 'following':
       case 'bootstrapping':
-        if (own.isFollowing && !this.#hasOwnPromise()) return [];
+        if (own.isFollowing && !this.#host.isLeftBehind && !this.#hasOwnPromise()) return [];
         break;
       case 'handed-over':
       case 'promised':
@@ -223,7 +223,7 @@ export class Failover {
         return;
     }
     const primary = this.#primaryAmong(peers);
-    if (primary !== undefined) return this.#turnTo(primary);
+    if (primary !== undefined) return this.#turnTo(primary, peers);
     // Also in a state that a promise does not change: it keeps the node from following a lower number.
     await this.#releaseIfWithdrawn(asked, before);
     if (state === 'handed-over') await this.#takeBackIfWithdrawn(asked, before);
@@ -281,20 +281,20 @@ export class Failover {
     return promise === null || promise.kind === 'switchover' || epoch.id === promise.epoch.id || epoch.number > promise.epoch.number;
   }
 
-  async #turnTo(primary: PeerState): Promise<void> {
-    const { state, reignEpochId, isRejoinAllowed, upstreamUrl } = this.#host;
+  async #turnTo(primary: PeerState, peers: readonly PeerState[]): Promise<void> {
+    const { state, reignEpochId, isRejoinAllowed, upstreamUrl, followsPrimary } = this.#host;
     const own = this.#host.peerState();
     const isSameEpoch = primary.history.current!.id === own.history.current?.id;
     // What made it stop is in this very epoch: only a later one, or an operator, can mend that.
     if (state === 'diverged' && isSameEpoch) return;
-    // A link that is down for a moment is no reason to leave the upstream that it was given.
-    if (state === 'following' && isSameEpoch && this.#host.upstreamSilentMs() < LIMITS.peerSilentMs) return this.#host.followAgain();
+    const forkLsn = sharedWith(own, primary);
+    if (state === 'following' && this.#keepsUpstream(isSameEpoch, forkLsn >= own.end.lsn)) return this.#host.followAgain();
     if (state === 'bootstrapping') {
-      // It asks on by itself; a dead upstream is what this is for.
-      if (upstreamUrl !== primary.url) await this.#host.follow(primary.url);
+      // It asks on by itself, and its next attempt goes to the primary.
+      const isGivenThere = !followsPrimary && peers.some((peer) => peer.url === upstreamUrl && peer.isReady);
+      if (upstreamUrl !== primary.url && !isGivenThere) await this.#host.follow(primary.url);
       return;
     }
-    const forkLsn = sharedWith(own, primary);
     if (forkLsn >= own.end.lsn) {
       if (state === 'following' && upstreamUrl === primary.url) return this.#host.followAgain();
       await this.#host.follow(primary.url);
@@ -312,6 +312,13 @@ export class Failover {
     await this.#host.diverge(
       `this node holds operations from LSN ${forkLsn + 1} through ${own.end.lsn} that ${primary.name} (${primary.url}) does not have, and did not write them itself: shiplog rejoin ${own.url} sets them aside and follows`,
     );
+  }
+
+  /** A link that is down for a moment is no reason to leave an upstream, and for one that was given nor is a new primary. */
+  #keepsUpstream(isSameEpoch: boolean, isContained: boolean): boolean {
+    const { isLeftBehind, followsPrimary } = this.#host;
+    if (isLeftBehind || this.#host.upstreamSilentMs() >= LIMITS.peerSilentMs) return false;
+    return isSameEpoch || (!followsPrimary && isContained);
   }
 
   async #releaseIfWithdrawn(asked: ReadonlyMap<string, PeerState>, before: Before): Promise<void> {
