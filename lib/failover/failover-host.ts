@@ -24,6 +24,8 @@ export interface FailoverHost {
   readonly ended: EpochEndOperation | undefined;
   /** Id of the last epoch in which this node was the primary. */
   readonly reignEpochId: string | null;
+  /** Its content differs from the primary's where their histories agree. */
+  readonly isDamaged: boolean;
   /** An operator has said that operations beyond the fork may be set aside, whoever wrote them. */
   readonly isRejoinAllowed: boolean;
   readonly failed: Promise<Error>;
@@ -49,6 +51,8 @@ export interface FailoverHost {
   resumeFollowing(): void;
   /** Writes operations after `forkLsn` to a salvage file, then replaces the data with a snapshot of `url`. */
   setAside(forkLsn: number, url: string): Promise<void>;
+  /** Keeps the data aside and replaces it with a snapshot of `url`, which holds all of its history. */
+  replaceDamaged(url: string): Promise<void>;
   /** Finishes the writes that were taken and ends the epoch. @throws ShiplogError where nothing was ended. */
   endEpoch(targetNodeId: string, nextEpoch: EpochRef): Promise<LogPoint>;
   /** Resolves when the log ends with a record that hands over to `epochId`. Rejects with the signal's reason. */

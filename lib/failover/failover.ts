@@ -282,7 +282,7 @@ export class Failover {
   }
 
   async #turnTo(primary: PeerState, peers: readonly PeerState[]): Promise<void> {
-    const { state, reignEpochId, isRejoinAllowed, upstreamUrl, followsPrimary } = this.#host;
+    const { state, reignEpochId, isRejoinAllowed, isDamaged, upstreamUrl, followsPrimary } = this.#host;
     const own = this.#host.peerState();
     const isSameEpoch = primary.history.current!.id === own.history.current?.id;
     // What made it stop is in this very epoch: only a later one, or an operator, can mend that.
@@ -296,6 +296,7 @@ export class Failover {
       return;
     }
     if (forkLsn >= own.end.lsn) {
+      if (isDamaged) return this.#replaceDamaged(primary);
       if (state === 'following' && upstreamUrl === primary.url) return this.#host.followAgain();
       await this.#host.follow(primary.url);
       await this.#book.withdraw();
@@ -312,6 +313,13 @@ export class Failover {
     await this.#host.diverge(
       `this node holds operations from LSN ${forkLsn + 1} through ${own.end.lsn} that ${primary.name} (${primary.url}) does not have, and did not write them itself: shiplog rejoin ${own.url} sets them aside and follows`,
     );
+  }
+
+  /** Following again would only be refused again. Which log is damaged nobody can tell from here: an operator decides. */
+  async #replaceDamaged(primary: PeerState): Promise<void> {
+    if (!this.#host.isRejoinAllowed) return;
+    await this.#host.replaceDamaged(primary.url);
+    await this.#book.withdraw();
   }
 
   /** A link that is down for a moment is no reason to leave an upstream, and for one that was given nor is a new primary. */

@@ -36,7 +36,7 @@ export interface OwnData {
   readonly end: LogPoint;
   /**
    * Operations after this LSN are in a salvage file: the new history need not contain them, and the
-   * generation is kept. Null where it has to contain everything.
+   * generation is kept. The end, where all is damaged. Null where it has to contain everything.
    */
   readonly salvagedAfterLsn: number | null;
 }

@@ -47,6 +47,8 @@ export interface Identity {
 export interface Fence {
   readonly kind: 'superseded' | 'conflict' | 'lost-data' | 'diverged';
   readonly reason: string;
+  /** The content differs where the histories agree: following again would be refused again. */
+  readonly isDamage?: boolean;
 }
 
 export interface Generation {

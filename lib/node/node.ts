@@ -405,15 +405,15 @@ export class Node implements NodeApi {
         this.#options.logger.warn('the upstream has another history', { code: error.code, reason: error.message });
         return this.#failover.wake();
       default:
-        void this.#diverge(error.message).catch((cause: unknown) => this.#fail(cause));
+        void this.#diverge(error.message, error.code === 'chain-mismatch').catch((cause: unknown) => this.#fail(cause));
     }
   }
 
-  async #diverge(reason: string): Promise<void> {
+  async #diverge(reason: string, isDamage = false): Promise<void> {
     await this.#stopReceiver();
     if (this.#state === 'stopping' || this.#state === 'failed' || this.#state === 'diverged') return;
     this.#options.logger.error('this node does not follow any more, and keeps everything as it is', { reason });
-    const fence: Fence = { kind: 'diverged', reason };
+    const fence: Fence = { kind: 'diverged', reason, isDamage };
     this.#on('history-diverged');
     await this.#directory.setIdentity({ fence });
   }
@@ -466,6 +466,9 @@ export class Node implements NodeApi {
       get reignEpochId() {
         return node.#directory.identity.reignEpochId;
       },
+      get isDamaged() {
+        return node.#directory.identity.fence?.isDamage === true;
+      },
       get isRejoinAllowed() {
         return node.#isRejoinAllowed;
       },
@@ -480,6 +483,7 @@ export class Node implements NodeApi {
       pauseFollowing: () => this.#pauseFollowing(),
       resumeFollowing: () => this.#resumeFollowing(),
       setAside: (forkLsn, url) => this.#setAside(forkLsn, url),
+      replaceDamaged: (url) => this.#replaceDamaged(url),
       endEpoch: (targetNodeId, nextEpoch) => this.#endEpoch(targetNodeId, nextEpoch),
       untilEnded: (epochId, signal) => this.#untilEnded(epochId, signal),
       openEpoch: (begin, epoch, acceptedLoss) => this.#openEpoch(begin, epoch, acceptedLoss),
@@ -561,9 +565,20 @@ export class Node implements NodeApi {
     });
     logger.warn('operations that are in no surviving history were set aside', { file: `salvage/${name}`, afterLsn: forkLsn, throughLsn: engine.wal.end.lsn });
     await this.#listSalvage();
+    await this.#reseed(url, forkLsn);
+  }
+
+  /** Nothing lies beyond the primary's history, so nothing is set aside; the generation is kept, for whoever wants to know. */
+  async #replaceDamaged(url: string): Promise<void> {
+    this.#options.logger.warn('this node\'s content differs from the primary\'s: its data is replaced, and kept aside', { generation: this.#directory.current!.generation.name, url });
+    await this.#reseed(url, this.#engine!.wal.end.lsn);
+  }
+
+  async #reseed(url: string, salvagedAfterLsn: number): Promise<void> {
+    const engine = this.#engine!;
     await this.#setUpstream(url, true);
     if (this.#state !== 'fenced') return;
-    this.#own = { clusterId: engine.clusterId, history: engine.history, end: engine.wal.end, salvagedAfterLsn: forkLsn };
+    this.#own = { clusterId: engine.clusterId, history: engine.history, end: engine.wal.end, salvagedAfterLsn };
     this.#on('reseed');
   }
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { ShiplogError } from '../../lib/base/errors.ts';
-import { handlerOf } from '../support/memory-cluster.ts';
+import { MemoryCluster, handlerOf } from '../support/memory-cluster.ts';
 import { promote, stateOf, threeNodes, untilEqual } from './three-nodes.ts';
 
 describe('a node that rejoins', () => {
@@ -60,6 +60,44 @@ describe('a node that rejoins', () => {
     await cluster.clock.untilTrue(() => stateOf(fresh) !== 'bootstrapping');
     expect(refusals).to.equal(1);
     await untilEqual(cluster, a, fresh);
+    await cluster.stopAll();
+  });
+
+  it('with another checksum than the primary replaces its data, and keeps what it had', async () => {
+    const { cluster, primary, replica } = await MemoryCluster.pair();
+    await primary.fill(10);
+    await untilEqual(cluster, primary, replica);
+    await replica.stop();
+    await primary.stop();
+    // A twin of the primary goes on from the same point with other operations: no history shows that.
+    const twin = cluster.machine('twin');
+    const copied = primary.disk;
+    primary.disk = copied.crash({ survives: 'everything' });
+    twin.disk = copied.crash({ survives: 'everything' });
+    twin.stores.copyFrom(primary.stores);
+    await primary.start();
+    await twin.start();
+    await primary.fill(5, 'true');
+    await twin.fill(5, 'fake');
+    await replica.start();
+    await cluster.clock.untilTrue(() => replica.get('true4') !== undefined);
+    await replica.stop();
+    await primary.stop();
+    await replica.start({ follow: twin.url });
+    await cluster.clock.untilTrue(() => stateOf(replica) === 'diverged');
+    // It waits for somebody to look at it, also after a restart.
+    await replica.stop();
+    await replica.start({ follow: twin.url });
+    await cluster.clock.advance(10_000);
+    expect(stateOf(replica)).to.equal('diverged');
+    const generation = replica.disk.directories('/data/node').find((path) => /gen-\d{6}$/.test(path));
+    await cluster.clock.until(replica.node.rejoin());
+    await cluster.clock.advance(10_000);
+    await untilEqual(cluster, twin, replica);
+    expect(replica.get('fake4')).to.be.a('string');
+    expect(replica.get('true4')).to.equal(undefined);
+    expect(replica.disk.directories('/data/node')).to.include(generation);
+    expect(replica.node.status().fence).to.equal(null);
     await cluster.stopAll();
   });
 });
