@@ -10,6 +10,7 @@
 import type { EpochRef } from '../base/epoch-history.ts';
 import { ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
 import { epochTagOf, formatPosition } from '../base/position.ts';
+import { DiskFullError } from '../env/disk.ts';
 import { randomId } from '../env/random.ts';
 import type { Member } from '../replication/member-list.ts';
 import type { FailoverHost } from './failover-host.ts';
@@ -44,7 +45,9 @@ export class Promotion {
       if (judged.plan.refusal !== null) return this.#refuse(judged.plan.refusal);
       await this.#failover.exclusivelySoon(`promoting itself`, () => this.#carryOut(judged));
     } catch (error) {
-      this.#refuse({ code: isShiplogError(error) ? error.code : 'internal', message: messageOf(error), betterUrl: null, command: null });
+      this.#refuse({ code: codeOf(error), message: messageOf(error), betterUrl: null, command: null });
+      // What it left standing is settled now, not in a second.
+      this.#failover.wake();
     }
   }
 
@@ -231,4 +234,9 @@ export class Promotion {
     this.#host.logger.warn('the promotion was refused', { code: refusal.code, reason: refusal.message });
     this.#emit({ type: 'refused', ...refusal });
   }
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof DiskFullError) return 'disk-full';
+  return isShiplogError(error) ? error.code : 'internal';
 }

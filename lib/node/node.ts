@@ -617,12 +617,31 @@ export class Node implements NodeApi {
       await this.#groupCommit!.idle();
     }
     this.#refuseWhenEnding();
-    const end = await this.#commitEpochBegin(begin, epoch, acceptedLoss);
-    await this.#becomePrimary(epoch);
+    const end = await this.#beginEpoch(begin, epoch, acceptedLoss);
+    try {
+      await this.#becomePrimary(epoch);
+      this.#refuseWhenEnding();
+    } catch (error) {
+      // The epoch has begun: only a restart brings role and log together again.
+      this.#fail(error);
+      throw new ShiplogError('outcome-unknown', `epoch ${epoch.number} is in this node's log, but the node could not take it up: ${messageOf(error)}; it finishes that when it starts again`, { cause: error });
+    }
     if (this.#sender?.isClosed === true) this.#sender = this.#newSender(this.#engine!);
-    this.#refuseWhenEnding();
     this.#on('epoch-opened');
     return end;
+  }
+
+  async #beginEpoch(begin: EpochBeginKind, epoch: EpochRef, acceptedLoss: number | null): Promise<LogPoint> {
+    try {
+      return await this.#commitEpochBegin(begin, epoch, acceptedLoss);
+    } catch (error) {
+      if (isShiplogError(error, 'log-poisoned')) {
+        throw new ShiplogError('outcome-unknown', `epoch ${epoch.number} may have begun: ${error.message}; when this node starts again it finishes it or gives it up`, { cause: error });
+      }
+      // A primary that promoted itself goes on in its old epoch.
+      if (this.#state === 'handing-over') this.#on('handover-failed');
+      throw error;
+    }
   }
 
   #refuseWhenEnding(): void {

