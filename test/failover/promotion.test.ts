@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { ShiplogError } from '../../lib/base/errors.ts';
+import { handlerOf } from '../support/memory-cluster.ts';
 import { FaultyFile, end, promote, promotionEvents, stateOf, threeNodes, untilEqual } from './three-nodes.ts';
 
 describe('a promotion', () => {
@@ -234,5 +236,28 @@ describe('a promotion', () => {
     await cluster.clock.advance(3_000);
     expect(await promote(cluster, b)).to.include({ type: 'promoted' });
     await cluster.stopAll();
+  });
+
+  it('is not broken by a refusal that tells no state, or that of another node', async () => {
+    for (const kind of ['rubbish', 'nothing', 'half a state', 'a state of another node']) {
+      const { cluster, a, b, c } = await threeNodes();
+      await a.fill(10);
+      await untilEqual(cluster, a, b, c);
+      const { clusterId, history } = a.node.status();
+      const other = { nodeId: 'e'.repeat(32), name: 'other', url: 'http://other', state: 'following', clusterId, history, end: { lsn: 1_000, chain: 0 }, promise: null, heard: null, members: [] };
+      const told = { rubbish: 'rubbish', nothing: null, 'half a state': { ...other, nodeId: c.node.nodeId, history: 7 }, 'a state of another node': other }[kind];
+      a.crash();
+      await cluster.clock.advance(5_000);
+      cluster.network.unlisten(c.url);
+      cluster.network.listen(c.url, (request) => {
+        if (request.target === '/peer/promise') throw new ShiplogError('promotion-refused', 'c does not want to', { extra: { state: told } });
+        return handlerOf(c.node)(request);
+      });
+      const refused = await promote(cluster, b);
+      expect(refused, kind).to.include({ type: 'refused', code: 'promotion-refused', betterUrl: null });
+      expect(refused, kind).to.have.property('message').that.contains('c does not want to');
+      expect(b.node.status().promise).to.equal(null);
+      await cluster.stopAll();
+    }
   });
 });
