@@ -112,10 +112,14 @@ export class Failover {
     const asked = await this.askStates(this.#urlsToAsk());
     const states = new Map([...this.#told, ...asked]);
     this.#told.clear();
-    if (this.#isStopped || states.size === 0) return;
-    this.#judgeAsPrimary([...states.values()]);
+    if (this.#isStopped || (states.size === 0 && !this.#hasOwnPromise())) return;
+    const peers = [...states.values()];
+    this.#judgeAsPrimary(peers);
     if (this.#change !== undefined) return;
-    await this.exclusively('looking for the primary', () => this.#decide([...states.values()], asked, before));
+    await this.exclusively('looking for the primary', async () => {
+      await this.#settleOwnPromise(peers, before);
+      await this.#decide(peers, asked, before);
+    });
   }
 
   #urlsToAsk(): readonly string[] {
@@ -128,7 +132,7 @@ export class Failover {
         return others.filter((member) => !this.#host.isStreamingTo(member.nodeId)).map((member) => member.url);
       case 'following':
       case 'bootstrapping':
-        if (own.isFollowing) return [];
+        if (own.isFollowing && !this.#host.isLeftBehind && !this.#hasOwnPromise()) return [];
         break;
       case 'handed-over':
       case 'promised':
@@ -219,10 +223,39 @@ export class Failover {
         return;
     }
     const primary = this.#primaryAmong(peers);
-    if (primary !== undefined) return this.#turnTo(primary);
-    if (state === 'promised') await this.#releaseIfWithdrawn(asked, before);
+    if (primary !== undefined) return this.#turnTo(primary, peers);
+    // Also in a state that a promise does not change: it keeps the node from following a lower number.
+    await this.#releaseIfWithdrawn(asked, before);
     if (state === 'handed-over') await this.#takeBackIfWithdrawn(asked, before);
     if (state === 'following' && !this.#host.peerState().isFollowing) this.#host.followAgain();
+  }
+
+  #hasOwnPromise(): boolean {
+    return this.#book.promise?.targetNodeId === this.#host.nodeId;
+  }
+
+  /**
+   * A promotion of this node that came to no end: an error in its middle, a crash of the primary that
+   * promoted itself. Where the old epoch was ended for it, it is finished, else it is given up; nobody
+   * who waits for its outcome would learn of one otherwise. Called while no promotion is under way here.
+   */
+  async #settleOwnPromise(peers: readonly PeerState[], before: Before): Promise<void> {
+    const { promise } = this.#book;
+    const { state, ended } = this.#host;
+    // One that is younger than the question was made and left since: its time is the next round.
+    if (promise === null || !this.#hasOwnPromise() || promise.epoch.id !== before.promiseId) return;
+    if (state === 'starting' || state === 'stopping' || state === 'failed') return;
+    const own = this.#host.peerState();
+    const isOvertaken = peers.some((peer) => judgePeer(own, peer).kind === 'superseded');
+    if ((state === 'following' || state === 'promised') && ended?.nextEpoch.id === promise.epoch.id && !isOvertaken) {
+      this.#host.logger.warn('finishing a promotion of this node that was interrupted', { epoch: promise.epoch.number });
+      await this.#host.openEpoch('switchover', promise.epoch, 0);
+      void this.announce();
+      return;
+    }
+    if (own.history.find(promise.epoch.id) === undefined) this.#host.logger.warn('giving up a promotion of this node that was interrupted', { epoch: promise.epoch.number });
+    await this.#book.withdraw();
+    if (state === 'promised') this.#host.resumeFollowing();
   }
 
   /** The primary of the latest epoch that a promise allows us to follow. */
@@ -248,21 +281,22 @@ export class Failover {
     return promise === null || promise.kind === 'switchover' || epoch.id === promise.epoch.id || epoch.number > promise.epoch.number;
   }
 
-  async #turnTo(primary: PeerState): Promise<void> {
-    const { state, reignEpochId, isRejoinAllowed, upstreamUrl } = this.#host;
+  async #turnTo(primary: PeerState, peers: readonly PeerState[]): Promise<void> {
+    const { state, reignEpochId, isRejoinAllowed, isDamaged, upstreamUrl, followsPrimary } = this.#host;
     const own = this.#host.peerState();
     const isSameEpoch = primary.history.current!.id === own.history.current?.id;
     // What made it stop is in this very epoch: only a later one, or an operator, can mend that.
     if (state === 'diverged' && isSameEpoch) return;
-    // A link that is down for a moment is no reason to leave the upstream that it was given.
-    if (state === 'following' && isSameEpoch && this.#host.upstreamSilentMs() < LIMITS.peerSilentMs) return this.#host.followAgain();
+    const forkLsn = sharedWith(own, primary);
+    if (state === 'following' && this.#keepsUpstream(isSameEpoch, forkLsn >= own.end.lsn)) return this.#host.followAgain();
     if (state === 'bootstrapping') {
-      // It asks on by itself; a dead upstream is what this is for.
-      if (upstreamUrl !== primary.url) await this.#host.follow(primary.url);
+      // It asks on by itself, and its next attempt goes to the primary.
+      const isGivenThere = !followsPrimary && peers.some((peer) => peer.url === upstreamUrl && peer.isReady);
+      if (upstreamUrl !== primary.url && !isGivenThere) await this.#host.follow(primary.url);
       return;
     }
-    const forkLsn = sharedWith(own, primary);
     if (forkLsn >= own.end.lsn) {
+      if (isDamaged) return this.#replaceDamaged(primary);
       if (state === 'following' && upstreamUrl === primary.url) return this.#host.followAgain();
       await this.#host.follow(primary.url);
       await this.#book.withdraw();
@@ -281,6 +315,20 @@ export class Failover {
     );
   }
 
+  /** Following again would only be refused again. Which log is damaged nobody can tell from here: an operator decides. */
+  async #replaceDamaged(primary: PeerState): Promise<void> {
+    if (!this.#host.isRejoinAllowed) return;
+    await this.#host.replaceDamaged(primary.url);
+    await this.#book.withdraw();
+  }
+
+  /** A link that is down for a moment is no reason to leave an upstream, and for one that was given nor is a new primary. */
+  #keepsUpstream(isSameEpoch: boolean, isContained: boolean): boolean {
+    const { isLeftBehind, followsPrimary } = this.#host;
+    if (isLeftBehind || this.#host.upstreamSilentMs() >= LIMITS.peerSilentMs) return false;
+    return isSameEpoch || (!followsPrimary && isContained);
+  }
+
   async #releaseIfWithdrawn(asked: ReadonlyMap<string, PeerState>, before: Before): Promise<void> {
     const { promise } = this.#book;
     if (promise === null || promise.epoch.id !== before.promiseId) return;
@@ -289,7 +337,7 @@ export class Failover {
     if (target.promise?.epoch.id === promise.epoch.id || target.history.find(promise.epoch.id) !== undefined) return;
     this.#host.logger.info('the promotion that this node was promised to was given up', { epoch: promise.epoch.number, target: promise.targetUrl });
     await this.#book.withdraw();
-    this.#host.resumeFollowing();
+    if (this.#host.state === 'promised') this.#host.resumeFollowing();
   }
 
   /** The target has durably given up the epoch that we ended ours for: we go on in another one. */
@@ -387,7 +435,9 @@ export class Failover {
     if (state === 'starting' || state === 'stopping' || state === 'failed') refuse(`is ${state}`);
     const highest = Math.max(numberMaxOf(own), this.#book.numberMax);
     if (promise.epoch.number <= highest) refuse(`has promised itself to epoch ${highest} already, asked for ${promise.epoch.number}`);
-    if (own.isFollowing && state === 'following' && !isForced) refuse('still has a live stream from the primary');
+    // A primary that promotes itself asks those that follow it.
+    const isFromPrimary = own.heard?.primaryNodeId === promise.targetNodeId;
+    if (own.isFollowing && state === 'following' && !isFromPrimary && !isForced) refuse('still has a live stream from the primary');
   }
 
   async #serveWithdraw(content: unknown): Promise<TransportResponse> {

@@ -117,6 +117,9 @@ function judgeSwitchover({ own }: PromotionFacts, primary: PeerState): Promotion
 function judgeFailover(facts: PromotionFacts, announcedLsn: number, warnings: string[]): PromotionRefusal | null {
   const { own, answers, members, primaryNodeId, havePromised } = facts;
   if (own.history.current === undefined) return refuse('not-ready', `${own.name} holds no data yet`);
+  if (!isListed(facts)) {
+    return { ...refuse('promotion-refused', `${own.name} has no list of the members from the primary yet: others may hold operations that it lacks, and it would not ask them`), command: `bin/promote ${own.url} --force --accept-loss unknown` };
+  }
   const better = furthest(facts);
   if (better !== undefined) {
     const at = `${better.name} (${better.url}) is at ${positionOf(better, better.end.lsn)}, ${own.name} at ${positionOf(own, own.end.lsn)}`;
@@ -127,7 +130,7 @@ function judgeFailover(facts: PromotionFacts, announcedLsn: number, warnings: st
     if (judgePeer(own, peer).kind === 'conflict') {
       return { ...refuse('promotion-refused', `${peer.name} (${peer.url}) holds another epoch ${peer.history.current!.number} than ${own.name}: one of them has to be given up`), command: `bin/promote ${own.url} --force --accept-loss unknown` };
     }
-    if (!havePromised && peer.isFollowing && peer.state === 'following') {
+    if (!havePromised && peer.isFollowing && peer.state === 'following' && !isOwnFollower(facts, peer)) {
       return { ...refuse('promotion-refused', `${peer.name} (${peer.url}) still has a live stream from the primary, which this node can't reach`), command: forceCommand(facts, announcedLsn) };
     }
   }
@@ -147,6 +150,20 @@ function judgeFailover(facts: PromotionFacts, announcedLsn: number, warnings: st
     warnings.push('writes that the old primary answered at ack=local and sent to nobody will be found in its salvage file when it comes back');
   }
   return null;
+}
+
+/**
+ * Does the target's list of members come from the primary of the last epoch? That one adds itself and
+ * whoever follows it. A node that has just fetched its snapshot has none, or knows its own followers alone.
+ */
+function isListed({ own, primaryNodeId }: PromotionFacts): boolean {
+  const isMember = (nodeId: string): boolean => own.members.some((member) => member.nodeId === nodeId);
+  return primaryNodeId !== null && isMember(primaryNodeId) && isMember(own.nodeId);
+}
+
+/** Where the target is the primary itself, the live stream that another node has is its own. */
+function isOwnFollower({ own }: PromotionFacts, peer: PeerState): boolean {
+  return own.state === 'primary' && peer.heard?.primaryNodeId === own.nodeId;
 }
 
 /** Whoever holds more of the history than this node does. */

@@ -10,6 +10,7 @@
 import type { EpochRef } from '../base/epoch-history.ts';
 import { ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
 import { epochTagOf, formatPosition } from '../base/position.ts';
+import { DiskFullError } from '../env/disk.ts';
 import { randomId } from '../env/random.ts';
 import type { Member } from '../replication/member-list.ts';
 import type { FailoverHost } from './failover-host.ts';
@@ -44,7 +45,9 @@ export class Promotion {
       if (judged.plan.refusal !== null) return this.#refuse(judged.plan.refusal);
       await this.#failover.exclusivelySoon(`promoting itself`, () => this.#carryOut(judged));
     } catch (error) {
-      this.#refuse({ code: isShiplogError(error) ? error.code : 'internal', message: messageOf(error), betterUrl: null, command: null });
+      this.#refuse({ code: codeOf(error), message: messageOf(error), betterUrl: null, command: null });
+      // What it left standing is settled now, not in a second.
+      this.#failover.wake();
     }
   }
 
@@ -156,7 +159,7 @@ export class Promotion {
     this.#step('collecting-promises', 'the other replicas stop following and say where they are');
     const { answers, refusals } = await this.#collect(members, promise);
     const judged = this.#judge(members, answers, true);
-    const refusal = judged.plan.refusal ?? (refusals.length > 0 && !this.#options.force ? { code: 'promotion-refused', message: refusals.join('; '), betterUrl: null, command: `bin/promote ${this.#host.peerState().url} --force --accept-loss 0` } : null);
+    const refusal = this.#refusalOf(judged, refusals);
     if (refusal !== null) {
       await this.#giveUp(promise, members);
       return this.#refuse(refusal);
@@ -165,6 +168,13 @@ export class Promotion {
     const isLoss = judged.announcedLsn > own.end.lsn;
     const lost = isLoss ? { afterPosition: positionOf(own, own.end.lsn), throughPosition: positionOf(own, judged.announcedLsn), operations: judged.announcedLsn - own.end.lsn } : null;
     await this.#open(judged.kind === 'forced' || refusals.length > 0 ? 'forced' : 'failover', promise.epoch, lost, judged.plan.warnings);
+  }
+
+  #refusalOf({ plan }: JudgedPromotion, refusals: readonly string[]): PromotionRefusal | null {
+    if (refusals.length === 0) return plan.refusal;
+    if (plan.refusal !== null) return { ...plan.refusal, message: [plan.refusal.message, ...refusals].join('; ') };
+    if (this.#options.force) return null;
+    return { code: 'promotion-refused', message: refusals.join('; '), betterUrl: null, command: `bin/promote ${this.#host.peerState().url} --force --accept-loss 0` };
   }
 
   /** Everybody who answers with a promise; the reasons of those who refused. */
@@ -181,8 +191,8 @@ export class Promotion {
           // It answered, but gave no promise: where it is still counts, as a reason against.
           if (!isShiplogError(error) || error.code === 'peer-protocol') return;
           refusals.push(messageOf(error));
-          const told = error.extra['state'];
-          if (told !== undefined) answers.set(member.nodeId, parsePeerState(told));
+          const told = toldState(error);
+          if (told?.nodeId === member.nodeId) answers.set(member.nodeId, told);
         }
       }),
     );
@@ -231,4 +241,18 @@ export class Promotion {
     this.#host.logger.warn('the promotion was refused', { code: refusal.code, reason: refusal.message });
     this.#emit({ type: 'refused', ...refusal });
   }
+}
+
+/** What a node that refused says of itself; undefined where that makes no sense: the refusal stands without it. */
+function toldState(refusal: ShiplogError): PeerState | undefined {
+  try {
+    return parsePeerState(refusal.extra['state']);
+  } catch {
+    return undefined;
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof DiskFullError) return 'disk-full';
+  return isShiplogError(error) ? error.code : 'internal';
 }

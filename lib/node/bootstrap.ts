@@ -12,6 +12,7 @@ import { sleep } from '../env/clock.ts';
 import type { FrameSource } from '../wal/wal.ts';
 import { Wal } from '../wal/wal.ts';
 import { LogReceiver } from '../replication/log-receiver.ts';
+import type { HeartbeatFrame } from '../replication/stream-protocol.ts';
 import { SnapshotDownload } from '../snapshot/snapshot-download.ts';
 import type { SnapshotDescription } from '../snapshot/snapshot-headers.ts';
 import type { Current, DataDirectory, Generation } from './data-directory.ts';
@@ -21,9 +22,11 @@ import type { NodeOptions } from './node-options.ts';
 export interface BootstrapOptions {
   readonly node: NodeOptions;
   readonly directory: DataDirectory;
-  readonly upstreamUrl: string;
+  /** Asked for each attempt: the primary may change meanwhile. */
+  readonly upstreamUrl: () => string;
   /** What this node holds now, if anything: it is replaced only by a history that contains it. */
   readonly own: OwnData | undefined;
+  readonly onHeartbeat: (heartbeat: HeartbeatFrame) => void;
 }
 
 /** What a node holds while its engine is closed for a bootstrap. */
@@ -33,7 +36,7 @@ export interface OwnData {
   readonly end: LogPoint;
   /**
    * Operations after this LSN are in a salvage file: the new history need not contain them, and the
-   * generation is kept. Null where it has to contain everything.
+   * generation is kept. The end, where all is damaged. Null where it has to contain everything.
    */
   readonly salvagedAfterLsn: number | null;
 }
@@ -76,7 +79,7 @@ export class Bootstrap {
         if (this.#stopping.signal.aborted) return undefined;
         if (isShiplogError(error, 'other-cluster') || isShiplogError(error, 'history-diverged')) throw error;
         const reason = messageOf(error);
-        if (reason !== lastReason) logger.warn('the bootstrap failed; trying again', { upstream: this.#options.upstreamUrl, reason });
+        if (reason !== lastReason) logger.warn('the bootstrap failed; trying again', { upstream: this.#options.upstreamUrl(), reason });
         lastReason = reason;
         await sleep(environment.clock, RETRY_MS * (0.5 + environment.random.uniform()), this.#stopping.signal).catch(() => {});
       }
@@ -85,8 +88,9 @@ export class Bootstrap {
   }
 
   async #once(): Promise<Current> {
-    const { directory, upstreamUrl, node } = this.#options;
+    const { directory, node } = this.#options;
     const { environment, logger } = node;
+    const upstreamUrl = this.#options.upstreamUrl();
     const generation = await directory.newGeneration();
     const attempt = new AbortController();
     const signal = AbortSignal.any([attempt.signal, this.#stopping.signal]);
@@ -98,14 +102,14 @@ export class Bootstrap {
       signal,
       onBegin: async (description) => {
         await this.#stored?.end();
-        this.#stored = await StoredStream.begin(this.#options, generation, description, (error) => attempt.abort(error));
+        this.#stored = await StoredStream.begin({ ...this.#options, upstreamUrl, generation }, description, (error) => attempt.abort(error));
       },
     });
     try {
       const description = await this.#download.run();
       logger.info('the snapshot is complete', { lsn: description.lsn, bytes: description.sizeBytes });
       const applied = await node.stores.verifySnapshot(generation.databasePath, description);
-      this.#refuseForeign(applied);
+      this.#refuseForeign(applied, upstreamUrl);
       await this.#stored?.end();
       this.#stored = undefined;
       return { generation, clusterId: applied.clusterId, base: { lsn: applied.lsn, chain: applied.chain }, history: applied.history, kept: this.#kept() };
@@ -117,8 +121,8 @@ export class Bootstrap {
   }
 
   /** A node never lets an empty, older or foreign history overwrite its data. */
-  #refuseForeign(snapshot: { readonly clusterId: string; readonly lsn: number; readonly history: EpochHistory }): void {
-    const { own, upstreamUrl } = this.#options;
+  #refuseForeign(snapshot: { readonly clusterId: string; readonly lsn: number; readonly history: EpochHistory }, upstreamUrl: string): void {
+    const { own } = this.#options;
     if (own === undefined) return;
     if (own.clusterId !== snapshot.clusterId) {
       throw new ShiplogError('other-cluster', `${upstreamUrl} belongs to cluster ${snapshot.clusterId}, this node's data to ${own.clusterId}`);
@@ -127,9 +131,11 @@ export class Bootstrap {
     const epoch = own.history.epochAt(endLsn);
     const theirs = epoch === undefined ? undefined : snapshot.history.find(epoch.id);
     const isContained = endLsn <= snapshot.lsn && (epoch === undefined || (theirs !== undefined && endLsn <= (theirs.lastLsn ?? snapshot.lsn)));
-    if (!isContained) {
-      throw new ShiplogError('history-diverged', `this node holds operations up to LSN ${endLsn} that the snapshot of ${upstreamUrl} at LSN ${snapshot.lsn} does not contain`);
+    if (isContained) return;
+    if (own.salvagedAfterLsn !== null && isOlder(snapshot, own)) {
+      throw new ShiplogError('not-ready', `the snapshot of ${upstreamUrl} at LSN ${snapshot.lsn} is older than what this node shares with it, up to LSN ${endLsn}`);
     }
+    throw new ShiplogError('history-diverged', `this node holds operations up to LSN ${endLsn} that the snapshot of ${upstreamUrl} at LSN ${snapshot.lsn} does not contain`);
   }
 
   #kept(): readonly string[] {
@@ -145,6 +151,21 @@ export class Bootstrap {
   }
 }
 
+/**
+ * A file that was made before the fork, which is handed out for a while: the next one is newer. Where
+ * nothing was set aside, an older snapshot may mean that the upstream has lost something.
+ */
+function isOlder(snapshot: { readonly lsn: number; readonly history: EpochHistory }, own: OwnData): boolean {
+  const last = snapshot.history.current;
+  const held = last === undefined ? undefined : own.history.find(last.id);
+  return snapshot.lsn < own.salvagedAfterLsn! && held !== undefined && snapshot.lsn <= (held.lastLsn ?? own.end.lsn);
+}
+
+interface StoredStreamOptions extends Omit<BootstrapOptions, 'upstreamUrl'> {
+  readonly upstreamUrl: string;
+  readonly generation: Generation;
+}
+
 /** The stream from a snapshot's position on, in a bare log: nothing can be read from it yet. */
 class StoredStream {
   readonly #wal: Wal;
@@ -155,8 +176,8 @@ class StoredStream {
     this.#receiver = receiver;
   }
 
-  static async begin(options: BootstrapOptions, generation: Generation, description: SnapshotDescription, onFailed: (error: unknown) => void): Promise<StoredStream> {
-    const { node, upstreamUrl, directory } = options;
+  static async begin(options: StoredStreamOptions, description: SnapshotDescription, onFailed: (error: unknown) => void): Promise<StoredStream> {
+    const { node, upstreamUrl, directory, generation } = options;
     const { environment, logger, metrics } = node;
     const { disk } = environment;
     // A new file is a new position: what was stored for another one does not continue it.
@@ -201,7 +222,9 @@ class StoredStream {
       nodeName: node.name,
       advertiseUrl: node.advertiseUrl,
       onMembers: () => {},
-      onRefused: onFailed,
+      onHeartbeat: options.onHeartbeat,
+      // It says something about the snapshot, whose upstream has changed since, and nothing about what this node holds.
+      onRefused: (error) => onFailed(new ShiplogError('not-ready', `${upstreamUrl} refused to continue its snapshot: ${error.message}`, { cause: error })),
       onSinkFailed: onFailed,
     });
     receiver.start();

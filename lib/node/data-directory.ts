@@ -33,6 +33,11 @@ export interface Identity {
   readonly upstreamUrl: string | null;
   /** What the configuration said of `follow` when the upstream was chosen: a later change counts, an old file does not. */
   readonly configuredFollow: string | null;
+  /**
+   * Is the upstream followed because it is the primary, and left when it is not any more? False for one
+   * that was given as a replica between. Null until its first heartbeat has told, also in old files.
+   */
+  readonly followsPrimary: boolean | null;
   /** Id of the last epoch in which this node was the primary: operations of it are its own to set aside. */
   readonly reignEpochId: string | null;
   /** Why this node must not take part as it was, also after a restart. */
@@ -42,6 +47,8 @@ export interface Identity {
 export interface Fence {
   readonly kind: 'superseded' | 'conflict' | 'lost-data' | 'diverged';
   readonly reason: string;
+  /** The content differs where the histories agree: following again would be refused again. */
+  readonly isDamage?: boolean;
 }
 
 export interface Generation {
@@ -94,7 +101,7 @@ export class DataDirectory {
     const lock = await disk.lock(`${path}/lock`);
     try {
       const stored = parseIdentity(path, await readDurableJson(disk, path, NODE_FILE));
-      const identity = stored ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null, configuredFollow: null, reignEpochId: null, fence: null };
+      const identity = stored ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null, configuredFollow: null, followsPrimary: null, reignEpochId: null, fence: null };
       const current = parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
       await refuseLostFile(disk, path, identity.role, current);
       const directory = new DataDirectory(disk, options.logger, path, lock, identity, current);
@@ -230,12 +237,20 @@ async function refuseLostFile(disk: Disk, path: string, role: NodeRole | null, c
 
 function parseIdentity(path: string, stored: unknown): Identity | undefined {
   if (stored === undefined) return undefined;
-  const { format, nodeId, role, upstreamUrl, configuredFollow, reignEpochId, fence } = stored as Record<string, unknown>;
+  const { format, nodeId, role, upstreamUrl, configuredFollow, followsPrimary, reignEpochId, fence } = stored as Record<string, unknown>;
   if (format !== FORMAT) throw unknownFormat(`${path}/${NODE_FILE}`, format);
   if (typeof nodeId !== 'string' || (role !== 'primary' && role !== 'replica' && role !== null)) {
     throw new ShiplogError('data-directory-invalid', `${path}/${NODE_FILE} lacks a node id or has an unknown role`);
   }
-  return { nodeId, role, upstreamUrl: textOrNull(upstreamUrl), configuredFollow: textOrNull(configuredFollow), reignEpochId: textOrNull(reignEpochId), fence: (fence ?? null) as Fence | null };
+  return {
+    nodeId,
+    role,
+    upstreamUrl: textOrNull(upstreamUrl),
+    configuredFollow: textOrNull(configuredFollow),
+    followsPrimary: typeof followsPrimary === 'boolean' ? followsPrimary : null,
+    reignEpochId: textOrNull(reignEpochId),
+    fence: (fence ?? null) as Fence | null,
+  };
 }
 
 function textOrNull(value: unknown): string | null {

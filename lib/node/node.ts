@@ -53,6 +53,8 @@ export class Node implements NodeApi {
   #engine: Engine | undefined;
   #sender: LogSender | undefined;
   #receiver: LogReceiver | undefined;
+  /** The primary's last words, through whichever upstream. */
+  #lastHeartbeat: HeartbeatFrame | undefined;
   #groupCommit: GroupCommit | undefined;
   #bootstrap: Bootstrap | undefined;
   /** Settles, never rejects, when the bootstrap that is under way has come to its end. */
@@ -136,9 +138,9 @@ export class Node implements NodeApi {
         await this.#found();
         return this.#openAsPrimary();
       case 'join':
-        return this.#join(plan.upstreamUrl);
+        return this.#join(plan.upstreamUrl, this.#storedFollowsPrimary(plan.upstreamUrl));
       case 'ask-peers':
-        return this.#join(await findUpstream(plan.peers, { ...environment, logger }));
+        return this.#join(await findUpstream(plan.peers, { ...environment, logger }), true);
       default:
         return unreachable(plan);
     }
@@ -224,7 +226,7 @@ export class Node implements NodeApi {
     const { fence, configuredFollow } = this.#directory.identity;
     // Whoever names another upstream has looked at why it stopped; the handshake judges anew.
     if (fence?.kind === 'diverged' && (this.#options.follow ?? null) !== configuredFollow) await this.#directory.setIdentity({ fence: null });
-    await this.#setUpstream(upstreamUrl);
+    await this.#setUpstream(upstreamUrl, this.#storedFollowsPrimary(upstreamUrl));
     await this.#openEngine();
     this.#throwIfFailed();
     this.#begin = 'recovered-as-replica';
@@ -244,14 +246,20 @@ export class Node implements NodeApi {
     this.#begin = 'recovered-as-primary';
   }
 
-  async #join(upstreamUrl: string): Promise<void> {
-    await this.#setUpstream(upstreamUrl);
+  async #join(upstreamUrl: string, followsPrimary: boolean | null): Promise<void> {
+    await this.#setUpstream(upstreamUrl, followsPrimary);
     this.#begin = 'recovered-without-data';
   }
 
-  async #setUpstream(upstreamUrl: string): Promise<void> {
+  /** What is known of the upstream from before; of one that is new to this node, nothing. */
+  #storedFollowsPrimary(upstreamUrl: string): boolean | null {
+    const { identity } = this.#directory;
+    return identity.upstreamUrl === upstreamUrl ? identity.followsPrimary : null;
+  }
+
+  async #setUpstream(upstreamUrl: string, followsPrimary: boolean | null): Promise<void> {
     this.#upstreamUrl = upstreamUrl;
-    await this.#directory.setIdentity({ role: 'replica', upstreamUrl, configuredFollow: this.#options.follow ?? null });
+    await this.#directory.setIdentity({ role: 'replica', upstreamUrl, configuredFollow: this.#options.follow ?? null, followsPrimary });
   }
 
   async #openEngine(): Promise<void> {
@@ -391,11 +399,26 @@ export class Node implements NodeApi {
   }
 
   /** What the primary has and we lack is written down: a promotion has to know of it. */
-  #heardPrimary({ epoch, lsn, path }: HeartbeatFrame): void {
+  #heardPrimary(heartbeat: HeartbeatFrame): void {
+    const { epoch, lsn, path } = heartbeat;
+    this.#lastHeartbeat = heartbeat;
+    this.#noteUpstream(heartbeat);
     const { heard } = this.#failover.book;
     const primaryNodeId = path[0];
     const isNews = heard === null || heard.epoch.id !== epoch.id || heard.primaryNodeId !== primaryNodeId || (lsn > heard.lsn && lsn > (this.#engine?.wal.end.lsn ?? 0));
     if (primaryNodeId !== undefined && isNews) void this.#failover.noteHeard({ epoch, lsn, primaryNodeId }).catch((error: unknown) => this.#fail(error));
+  }
+
+  /** The first heartbeat tells whether the upstream is the primary or a replica that somebody chose. */
+  #noteUpstream({ path }: HeartbeatFrame): void {
+    if (path.length === 0 || this.#directory.identity.followsPrimary !== null) return;
+    void this.#directory.setIdentity({ followsPrimary: path.length === 1 }).catch((error: unknown) => this.#upstreamNotSaved(error));
+  }
+
+  #upstreamNotSaved(error: unknown): void {
+    // It is known until the next start, and then told again.
+    if (error instanceof DiskFullError) this.#options.logger.warn('no disk space to note what the upstream is', { reason: error.message });
+    else this.#fail(error);
   }
 
   #refused(error: ShiplogError): void {
@@ -412,15 +435,15 @@ export class Node implements NodeApi {
         this.#options.logger.warn('the upstream has another history', { code: error.code, reason: error.message });
         return this.#failover.wake();
       default:
-        void this.#diverge(error.message).catch((cause: unknown) => this.#fail(cause));
+        void this.#diverge(error.message, error.code === 'chain-mismatch').catch((cause: unknown) => this.#fail(cause));
     }
   }
 
-  async #diverge(reason: string): Promise<void> {
+  async #diverge(reason: string, isDamage = false): Promise<void> {
     await this.#stopReceiver();
     if (this.#state === 'stopping' || this.#state === 'failed' || this.#state === 'diverged') return;
     this.#options.logger.error('this node does not follow any more, and keeps everything as it is', { reason });
-    const fence: Fence = { kind: 'diverged', reason };
+    const fence: Fence = { kind: 'diverged', reason, isDamage };
     this.#on('history-diverged');
     await this.#directory.setIdentity({ fence });
   }
@@ -461,32 +484,45 @@ export class Node implements NodeApi {
       get upstreamUrl() {
         return node.#upstreamUrl;
       },
+      get followsPrimary() {
+        return node.#directory.identity.followsPrimary !== false;
+      },
+      get isLeftBehind() {
+        return node.#isLeftBehind();
+      },
       get ended() {
         return node.#ended();
       },
       get reignEpochId() {
         return node.#directory.identity.reignEpochId;
       },
+      get isDamaged() {
+        return node.#directory.identity.fence?.isDamage === true;
+      },
       get isRejoinAllowed() {
         return node.#isRejoinAllowed;
       },
       peerState: () => this.#peerState(),
       isStreamingTo: (nodeId) => this.#sender?.followers.some((follower) => follower.nodeId === nodeId && follower.streamId !== null) ?? false,
-      upstreamSilentMs: () => this.#receiver?.primarySilentMs() ?? 0,
+      upstreamSilentMs: () => this.#receiver?.primarySilentMs() ?? Number.POSITIVE_INFINITY,
       confirmedLsn: (nodeId) => this.#sender?.followers.find((follower) => follower.nodeId === nodeId)?.durableLsn ?? null,
       fence: (kind, reason) => this.#fence(kind, reason),
       diverge: (reason) => this.#diverge(reason),
       follow: (url) => this.#follow(url),
       followAgain: () => this.#startReceiver(),
       pauseFollowing: () => this.#pauseFollowing(),
-      resumeFollowing: () => {
-        if (this.#state === 'promised') this.#on('released');
-      },
+      resumeFollowing: () => this.#resumeFollowing(),
       setAside: (forkLsn, url) => this.#setAside(forkLsn, url),
+      replaceDamaged: (url) => this.#replaceDamaged(url),
       endEpoch: (targetNodeId, nextEpoch) => this.#endEpoch(targetNodeId, nextEpoch),
       untilEnded: (epochId, signal) => this.#untilEnded(epochId, signal),
       openEpoch: (begin, epoch, acceptedLoss) => this.#openEpoch(begin, epoch, acceptedLoss),
     };
+  }
+
+  #isLeftBehind(): boolean {
+    const path = this.#receiver?.status.heartbeat?.path;
+    return this.#state === 'following' && this.#directory.identity.followsPrimary !== false && path !== undefined && path.length > 1;
   }
 
   #ended(): EpochEndOperation | undefined {
@@ -525,7 +561,7 @@ export class Node implements NodeApi {
 
   async #follow(url: string): Promise<void> {
     await this.#stopReceiver();
-    await this.#setUpstream(url);
+    await this.#setUpstream(url, true);
     await this.#directory.setIdentity({ fence: null });
     this.#isRejoinAllowed = false;
     // Whoever we follow holds all that we do.
@@ -545,6 +581,12 @@ export class Node implements NodeApi {
     if (this.#state === 'following' || this.#state === 'handed-over') this.#on('promised');
   }
 
+  #resumeFollowing(): void {
+    if (this.#state !== 'promised') return;
+    // A primary that handed over has nobody to follow until its target, or it itself, opens an epoch.
+    this.#on(this.#directory.identity.role === 'primary' ? 'released-handed-over' : 'released');
+  }
+
   async #setAside(forkLsn: number, url: string): Promise<void> {
     const { environment, logger } = this.#options;
     const engine = this.#engine!;
@@ -561,9 +603,20 @@ export class Node implements NodeApi {
     });
     logger.warn('operations that are in no surviving history were set aside', { file: `salvage/${name}`, afterLsn: forkLsn, throughLsn: engine.wal.end.lsn });
     await this.#listSalvage();
-    await this.#setUpstream(url);
+    await this.#reseed(url, forkLsn);
+  }
+
+  /** Nothing lies beyond the primary's history, so nothing is set aside; the generation is kept, for whoever wants to know. */
+  async #replaceDamaged(url: string): Promise<void> {
+    this.#options.logger.warn('this node\'s content differs from the primary\'s: its data is replaced, and kept aside', { generation: this.#directory.current!.generation.name, url });
+    await this.#reseed(url, this.#engine!.wal.end.lsn);
+  }
+
+  async #reseed(url: string, salvagedAfterLsn: number): Promise<void> {
+    const engine = this.#engine!;
+    await this.#setUpstream(url, true);
     if (this.#state !== 'fenced') return;
-    this.#own = { clusterId: engine.clusterId, history: engine.history, end: engine.wal.end, salvagedAfterLsn: forkLsn };
+    this.#own = { clusterId: engine.clusterId, history: engine.history, end: engine.wal.end, salvagedAfterLsn };
     this.#on('reseed');
   }
 
@@ -602,12 +655,31 @@ export class Node implements NodeApi {
       await this.#groupCommit!.idle();
     }
     this.#refuseWhenEnding();
-    const end = await this.#commitEpochBegin(begin, epoch, acceptedLoss);
-    await this.#becomePrimary(epoch);
+    const end = await this.#beginEpoch(begin, epoch, acceptedLoss);
+    try {
+      await this.#becomePrimary(epoch);
+      this.#refuseWhenEnding();
+    } catch (error) {
+      // The epoch has begun: only a restart brings role and log together again.
+      this.#fail(error);
+      throw new ShiplogError('outcome-unknown', `epoch ${epoch.number} is in this node's log, but the node could not take it up: ${messageOf(error)}; it finishes that when it starts again`, { cause: error });
+    }
     if (this.#sender?.isClosed === true) this.#sender = this.#newSender(this.#engine!);
-    this.#refuseWhenEnding();
     this.#on('epoch-opened');
     return end;
+  }
+
+  async #beginEpoch(begin: EpochBeginKind, epoch: EpochRef, acceptedLoss: number | null): Promise<LogPoint> {
+    try {
+      return await this.#commitEpochBegin(begin, epoch, acceptedLoss);
+    } catch (error) {
+      if (isShiplogError(error, 'log-poisoned')) {
+        throw new ShiplogError('outcome-unknown', `epoch ${epoch.number} may have begun: ${error.message}; when this node starts again it finishes it or gives it up`, { cause: error });
+      }
+      // A primary that promoted itself goes on in its old epoch.
+      if (this.#state === 'handing-over') this.#on('handover-failed');
+      throw error;
+    }
   }
 
   #refuseWhenEnding(): void {
@@ -694,7 +766,7 @@ export class Node implements NodeApi {
     this.#own = own;
     await this.#closeEngine('this node fetches a snapshot');
     if (this.#state !== 'bootstrapping') return;
-    this.#bootstrap = new Bootstrap({ node: this.#options, directory: this.#directory, upstreamUrl: this.#upstreamUrl!, own });
+    this.#bootstrap = new Bootstrap({ node: this.#options, directory: this.#directory, upstreamUrl: () => this.#upstreamUrl!, own, onHeartbeat: (heartbeat) => this.#noteUpstream(heartbeat) });
     const current = await this.#bootstrap.run();
     this.#bootstrap = undefined;
     if (current === undefined || this.#state !== 'bootstrapping') return;
@@ -946,17 +1018,13 @@ export class Node implements NodeApi {
   }
 
   #heartbeat(): HeartbeatFrame {
-    const upstream = this.#receiver?.status.heartbeat;
-    if (this.role === 'replica' && upstream !== undefined) return { ...upstream, path: [...upstream.path, this.nodeId] };
     const { wal } = this.#engine!;
     const epoch = wal.history.current!;
-    return {
-      kind: 'heartbeat',
-      lsn: wal.end.lsn,
-      epoch: { number: epoch.number, id: epoch.id },
-      wallMs: this.#options.environment.clock.wallMs(),
-      path: [this.nodeId],
-    };
+    const own: HeartbeatFrame = { kind: 'heartbeat', lsn: wal.end.lsn, epoch: { number: epoch.number, id: epoch.id }, wallMs: 0, path: [] };
+    if (this.#directory.identity.role === 'primary') return { ...own, wallMs: this.#options.environment.clock.wallMs(), path: [this.nodeId] };
+    // A replica speaks for the primary only: with its last words, which grow old, or with nobody's.
+    const last = this.#lastHeartbeat;
+    return last === undefined || last.path.length === 0 ? own : { ...last, path: [...last.path, this.nodeId] };
   }
 
   // ——— what operators ask for ———

@@ -46,6 +46,8 @@ export type RoleEvent =
   | 'promised'
   /** The promotion that we were promised to was given up. */
   | 'released'
+  /** The same, on a primary that had ended its epoch before: it waits for its own target again. */
+  | 'released-handed-over'
   /** Our epoch-begin record is durable. */
   | 'epoch-opened'
   /** Another node has opened an epoch that ours is not part of, or has more of ours than we do. */
@@ -134,6 +136,7 @@ const TRANSITIONS: Readonly<Record<RoleState, Partial<Record<RoleEvent, Transiti
   },
   promised: {
     released: FOLLOW,
+    'released-handed-over': { to: 'handed-over', effects: [] },
     'primary-found': FOLLOW,
     'epoch-opened': PRIMARY,
     superseded: FENCED,
@@ -152,6 +155,8 @@ const TRANSITIONS: Readonly<Record<RoleState, Partial<Record<RoleEvent, Transiti
   },
   diverged: {
     'rejoin-allowed': FENCED,
+    // What it holds beyond the fork of a later epoch is its own to set aside.
+    superseded: FENCED,
     'primary-found': FOLLOW,
     'epoch-opened': PRIMARY,
     'stop-requested': STOP,

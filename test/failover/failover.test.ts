@@ -1,37 +1,5 @@
 import { expect } from 'chai';
-import { type NodeOptions } from '../../lib/node/node-options.ts';
-import type { PromoteEvent, PromoteOptions } from '../../lib/failover/promote-events.ts';
-import { type Machine, MemoryCluster } from '../support/memory-cluster.ts';
-
-const PLAIN: PromoteOptions = { force: false, acceptLoss: null, isDryRun: false };
-
-async function promote(cluster: MemoryCluster, machine: Machine, options: Partial<PromoteOptions> = {}): Promise<PromoteEvent> {
-  const events: PromoteEvent[] = [];
-  await cluster.clock.until(
-    (async () => {
-      for await (const event of machine.node.promote({ ...PLAIN, ...options })) events.push(event);
-    })(),
-  );
-  return events.at(-1)!;
-}
-
-async function threeNodes(options: Partial<NodeOptions> = {}): Promise<{ cluster: MemoryCluster; a: Machine; b: Machine; c: Machine }> {
-  const cluster = new MemoryCluster();
-  const a = cluster.machine('a', options);
-  await a.start();
-  const b = cluster.machine('b', { ...options, follow: a.url });
-  await b.start();
-  const c = cluster.machine('c', { ...options, follow: a.url });
-  await c.start();
-  await cluster.clock.untilTrue(() => b.node.health().ok && c.node.health().ok && a.node.status().members.length === 3 && b.node.status().members.length === 3 && c.node.status().members.length === 3);
-  return { cluster, a, b, c };
-}
-
-const end = (machine: Machine): string => machine.node.status().positions.durable;
-
-async function untilEqual(cluster: MemoryCluster, ...machines: Machine[]): Promise<void> {
-  await cluster.clock.untilTrue(() => machines.every((machine) => machine.isRunning && machine.node.health().ok && end(machine) === end(machines[0]!)));
-}
+import { end, promote, threeNodes, untilEqual } from './three-nodes.ts';
 
 describe('a change of the primary', () => {
   it('switches over without losing a write, and all others follow the new primary', async () => {

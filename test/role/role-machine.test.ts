@@ -4,7 +4,7 @@ import { type RoleEvent, type RoleState, servesReads, transition } from '../../l
 const STATES: readonly RoleState[] = ['starting', 'primary', 'handing-over', 'handed-over', 'bootstrapping', 'following', 'promised', 'fenced', 'diverged', 'stopping', 'failed'];
 const EVENTS: readonly RoleEvent[] = [
   'recovered-as-primary', 'recovered-as-replica', 'recovered-without-data', 'recovered-handed-over', 'recovered-promised', 'snapshot-installed',
-  'position-gone', 'history-diverged', 'handover-begun', 'handover-failed', 'epoch-ended', 'promised', 'released', 'epoch-opened', 'superseded',
+  'position-gone', 'history-diverged', 'handover-begun', 'handover-failed', 'epoch-ended', 'promised', 'released', 'released-handed-over', 'epoch-opened', 'superseded',
   'primary-found', 'reseed', 'rejoin-allowed', 'stop-requested', 'fault',
 ];
 
@@ -36,6 +36,7 @@ const TABLE = new Map(
   following primary-found → following stop-receiver start-receiver
   following superseded → fenced stop-receiver drop-followers
   promised released → following start-receiver
+  promised released-handed-over → handed-over
   promised primary-found → following start-receiver
   promised epoch-opened → primary take-writes
   promised superseded → fenced drop-followers
@@ -46,6 +47,7 @@ const TABLE = new Map(
   fenced history-diverged → diverged
   fenced superseded → fenced
   diverged rejoin-allowed → fenced drop-followers
+  diverged superseded → fenced drop-followers
   diverged primary-found → following start-receiver
   diverged epoch-opened → primary take-writes
   handing-over stop-requested → stopping stop-serving

@@ -1,0 +1,263 @@
+import { expect } from 'chai';
+import { ShiplogError } from '../../lib/base/errors.ts';
+import { handlerOf } from '../support/memory-cluster.ts';
+import { FaultyFile, end, promote, promotionEvents, stateOf, threeNodes, untilEqual } from './three-nodes.ts';
+
+describe('a promotion', () => {
+  it('is refused on a node that has no list of members from the primary: it would ask nobody', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(20);
+    await untilEqual(cluster, a, b, c);
+    const fresh = cluster.machine('fresh', { follow: a.url });
+    // Its snapshot arrives, the stream that would bring the members never does.
+    cluster.network.faultOf = ({ from, target }) => (from === fresh.url && target.startsWith('/wal') ? { refuse: true } : undefined);
+    await fresh.start();
+    await cluster.clock.untilTrue(() => stateOf(fresh) === 'following');
+    await a.fill(20, 'later');
+    await cluster.clock.untilTrue(() => end(b) === end(a));
+    a.crash();
+    await cluster.clock.advance(15_000);
+    expect(fresh.node.status().members).to.deep.equal([]);
+    const refused = await promote(cluster, fresh);
+    expect(refused).to.include({ type: 'refused', code: 'promotion-refused', command: `bin/promote ${fresh.url} --force --accept-loss unknown` });
+    expect(refused).to.have.property('message').that.contains('no list of the members');
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
+    expect(b.get('later19')).to.be.a('string');
+    await cluster.stopAll();
+  });
+
+  it('that was broken off in the middle gives its promise back, and follows again', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    cluster.network.partition(a.url, b.url);
+    cluster.network.partition(a.url, c.url);
+    await cluster.clock.advance(15_000);
+    cluster.network.faultOf = ({ target, to }) => {
+      if (to !== c.url || target !== '/peer/promise') return undefined;
+      // From here on nothing can be given up durably.
+      file.failing = 'promises.json';
+      return { refuse: true };
+    };
+    expect(await promote(cluster, b)).to.include({ type: 'refused' });
+    expect(b.node.status().promise).to.include({ targetNodeId: b.node.nodeId });
+    await cluster.clock.advance(5_000);
+    file.failing = undefined;
+    cluster.network.faultOf = () => undefined;
+    await cluster.clock.untilTrue(() => b.node.status().promise === null);
+    cluster.network.heal();
+    await cluster.clock.until(a.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
+    expect(b.get('after')).to.equal('y');
+    await cluster.stopAll();
+  });
+
+  it('that a crash broke off on the primary itself does not keep it from following a lower number', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    // Somebody promised beyond this epoch, to a target that is gone.
+    cluster.network.partition(a.url, b.url);
+    cluster.network.partition(a.url, c.url);
+    await cluster.clock.advance(15_000);
+    let hasPromised = false;
+    cluster.network.faultOf = ({ target, to }) => {
+      if (to !== c.url || target !== '/peer/promise') return undefined;
+      hasPromised = true;
+      return { loseAnswer: true };
+    };
+    promote(cluster, b).catch(() => {});
+    await cluster.clock.untilTrue(() => hasPromised && c.node.status().promise !== null);
+    b.crash();
+    cluster.network.heal();
+    // Now the primary promises itself to an epoch that nobody else hears of, and crashes too.
+    let isAsked = false;
+    cluster.network.faultOf = ({ from, target }) => {
+      if (from !== a.url || target !== '/peer/promise') return undefined;
+      isAsked = true;
+      return { delayMs: 30_000 };
+    };
+    promotionEvents(a, { force: true, acceptLoss: 'unknown' }).catch(() => {});
+    await cluster.clock.untilTrue(() => isAsked);
+    a.crash();
+    cluster.network.faultOf = () => undefined;
+    await b.start();
+    await cluster.clock.advance(5_000);
+    const promoted = await promote(cluster, b);
+    expect(promoted).to.include({ type: 'promoted', kind: 'failover' });
+    // The very number that the old primary has promised itself to.
+    expect(promoted).to.have.nested.property('epoch.number', a.disk.contents('/data/node').get('promises.json')!.toString('utf8').includes('"number": 3') ? 3 : 0);
+    await a.start();
+    await cluster.clock.untilTrue(() => stateOf(a) === 'following' && a.node.status().promise === null);
+    await cluster.clock.until(b.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
+    await cluster.stopAll();
+  });
+
+  it('that a handed-over primary was promised to, and that came to nothing, lets it wait for its target again', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    // The epoch ends for b, which hears nothing of it and goes.
+    cluster.network.faultOf = ({ from, target }) => {
+      const isHandover = from === b.url && target === '/peer/handover';
+      if (isHandover) cluster.network.cut((exchange) => exchange.from === b.url && exchange.target.startsWith('/wal'));
+      return isHandover || (from === b.url && target.startsWith('/wal')) ? { loseAnswer: true } : undefined;
+    };
+    promote(cluster, b).catch(() => {});
+    await cluster.clock.untilTrue(() => stateOf(a) === 'handed-over');
+    b.crash();
+    cluster.network.faultOf = ({ from, target }) => {
+      if (from === c.url && target === '/peer/promise') file.failing = '/wal/';
+      return undefined;
+    };
+    await cluster.clock.advance(2_000);
+    expect(await promote(cluster, c, { force: true, acceptLoss: 'unknown' })).to.include({ type: 'refused' });
+    expect(stateOf(a)).to.equal('promised');
+    file.failing = undefined;
+    await cluster.clock.untilTrue(() => a.node.status().promise === null && c.node.status().promise === null);
+    expect(stateOf(a)).to.equal('handed-over');
+    cluster.network.faultOf = () => undefined;
+    await b.start();
+    await cluster.clock.untilTrue(() => stateOf(a) === 'primary');
+    await cluster.clock.until(a.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
+    await cluster.stopAll();
+  });
+
+  it('of the primary itself settles a later promise of one of its replicas: those that follow it are no obstacle', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    // c promises itself to b, which crashes before anything comes of it, and can not tell c afterwards.
+    for (const each of [b, c]) cluster.network.partition(a.url, each.url);
+    await cluster.clock.advance(15_000);
+    let isAsked = false;
+    cluster.network.faultOf = ({ target, to }) => {
+      if (target !== '/peer/promise' || to !== c.url) return undefined;
+      isAsked = true;
+      return { loseAnswer: true };
+    };
+    promote(cluster, b).catch(() => {});
+    await cluster.clock.untilTrue(() => isAsked && c.node.status().promise !== null);
+    b.crash();
+    cluster.network.faultOf = () => undefined;
+    cluster.network.heal();
+    cluster.network.partition(b.url, c.url);
+    await b.start();
+    await untilEqual(cluster, a, b);
+    await cluster.clock.untilTrue(() => b.node.status().upstream?.connected === true);
+    expect(stateOf(c)).to.equal('promised');
+    file.failing = '/wal/';
+    expect(await promote(cluster, a)).to.include({ type: 'refused', code: 'disk-full' });
+    expect(stateOf(a)).to.equal('primary');
+    file.failing = undefined;
+    expect(await promote(cluster, a)).to.include({ type: 'promoted', kind: 'failover' });
+    await cluster.clock.until(a.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
+    expect(a.node.status().epoch!.number).to.be.greaterThan(2);
+    await cluster.stopAll();
+  });
+
+  it('says disk-full where its promise finds no room, and goes on as before', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await untilEqual(cluster, a, b, c);
+    file.failing = 'promises.json';
+    expect(await promote(cluster, b)).to.include({ type: 'refused', code: 'disk-full' });
+    file.failing = undefined;
+    expect(stateOf(a)).to.equal('primary');
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.stopAll();
+  });
+
+  it('that can not write down its role after the epoch has begun says that the outcome is unknown, and ends the node', async () => {
+    for (const code of ['ENOSPC', 'EIO']) {
+      const file = new FaultyFile();
+      file.code = code;
+      const { cluster, a, b, c } = await threeNodes({}, file.disk);
+      await a.fill(10);
+      await untilEqual(cluster, a, b, c);
+      a.crash();
+      await cluster.clock.advance(5_000);
+      cluster.network.faultOf = ({ target }) => {
+        if (target === '/peer/promise') file.failing = 'node.json';
+        return undefined;
+      };
+      expect(await promote(cluster, b)).to.include({ type: 'refused', code: 'outcome-unknown' });
+      expect(stateOf(b)).to.equal('failed');
+      file.failing = undefined;
+      b.crash();
+      await b.start();
+      await cluster.clock.untilTrue(() => stateOf(b) === 'primary' && c.node.status().upstream?.url === b.url);
+      expect(b.node.status().epoch!.number).to.equal(2);
+      await cluster.stopAll();
+    }
+  });
+
+  it('whose record may be in the log after all says that the outcome is unknown', async () => {
+    const file = new FaultyFile();
+    file.code = 'EIO';
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    a.crash();
+    await cluster.clock.advance(5_000);
+    cluster.network.faultOf = ({ target }) => {
+      if (target === '/peer/promise') file.failing = '/wal/';
+      return undefined;
+    };
+    expect(await promote(cluster, b)).to.include({ type: 'refused', code: 'outcome-unknown' });
+    expect(stateOf(b)).to.equal('failed');
+    file.failing = undefined;
+    await cluster.stopAll();
+  });
+
+  it('that an error broke off is looked after at once', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    a.crash();
+    await cluster.clock.advance(5_000);
+    cluster.network.faultOf = ({ target }) => {
+      if (target === '/peer/promise') file.failing = '/wal/';
+      return undefined;
+    };
+    expect(await promote(cluster, b)).to.include({ type: 'refused', code: 'disk-full' });
+    await cluster.clock.advance(100);
+    expect(b.node.status().promise).to.equal(null);
+    expect(stateOf(b)).to.equal('following');
+    file.failing = undefined;
+    cluster.network.faultOf = () => undefined;
+    await cluster.clock.advance(3_000);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted' });
+    await cluster.stopAll();
+  });
+
+  it('is not broken by a refusal that tells no state, or that of another node', async () => {
+    for (const kind of ['rubbish', 'nothing', 'half a state', 'a state of another node']) {
+      const { cluster, a, b, c } = await threeNodes();
+      await a.fill(10);
+      await untilEqual(cluster, a, b, c);
+      const { clusterId, history } = a.node.status();
+      const other = { nodeId: 'e'.repeat(32), name: 'other', url: 'http://other', state: 'following', clusterId, history, end: { lsn: 1_000, chain: 0 }, promise: null, heard: null, members: [] };
+      const told = { rubbish: 'rubbish', nothing: null, 'half a state': { ...other, nodeId: c.node.nodeId, history: 7 }, 'a state of another node': other }[kind];
+      a.crash();
+      await cluster.clock.advance(5_000);
+      cluster.network.unlisten(c.url);
+      cluster.network.listen(c.url, (request) => {
+        if (request.target === '/peer/promise') throw new ShiplogError('promotion-refused', 'c does not want to', { extra: { state: told } });
+        return handlerOf(c.node)(request);
+      });
+      const refused = await promote(cluster, b);
+      expect(refused, kind).to.include({ type: 'refused', code: 'promotion-refused', betterUrl: null });
+      expect(refused, kind).to.have.property('message').that.contains('c does not want to');
+      expect(b.node.status().promise).to.equal(null);
+      await cluster.stopAll();
+    }
+  });
+});
