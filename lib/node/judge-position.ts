@@ -15,7 +15,9 @@ export function judgePosition(position: Position, log: { readonly history: Epoch
   if (position.lsn === 0) return 'reached';
   const own = history.epochs.find((epoch) => epoch.number === position.epochNumber);
   if (own === undefined) return position.epochNumber > (history.current?.number ?? 0) ? 'possible' : 'lost';
-  if (!own.id.startsWith(position.epochTag) || position.lsn < own.firstLsn) return 'lost';
+  // Two open epochs of one number: which of them survives is not decided before one of them is promoted.
+  if (!own.id.startsWith(position.epochTag)) return own.lastLsn === null ? 'possible' : 'lost';
+  if (position.lsn < own.firstLsn) return 'lost';
   if (own.lastLsn !== null && position.lsn > own.lastLsn) return 'lost';
   return position.lsn <= visibleLsn ? 'reached' : 'possible';
 }

@@ -17,7 +17,7 @@ describe('judgePosition', () => {
     ['3.cccc-50', 'lost', 'before the epoch began: no answer ever carried it'],
     ['3.cccc-70', 'reached', 'what is visible'],
     ['3.cccc-71', 'possible', 'what may still come in this epoch'],
-    ['3.dddd-60', 'lost', 'another epoch of the present number'],
+    ['3.dddd-60', 'possible', 'another epoch of the present number: one of the two will be given up'],
     ['4.dddd-60', 'possible', 'an epoch that is not known here yet, with an LSN that is'],
     ['4.dddd-99', 'possible', 'an epoch that is not known here yet'],
   ];

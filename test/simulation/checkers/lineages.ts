@@ -118,15 +118,29 @@ export class Lineages {
     return this.truth.epochs.some((opened) => !this.isSurvivingEpoch(opened) && opened.openedAt < event && opened.epoch.number > position.epochNumber && !this.includes(this.endOf(opened), position));
   }
 
-  /** Where a lost position parted from the surviving history. */
+  /** Where a lost position parted from the surviving history, and what left it behind. */
   leftBehind(position: Position): LeftBehind {
     let lineageEndLsn = position.lsn;
+    const lost: OpenedEpoch[] = [];
     for (let opened = this.epochOf(position); opened !== undefined; opened = this.#parentOf(opened)) {
       const surviving = this.#surviving.get(opened.epoch.id);
-      if (surviving !== undefined) return { by: this.nextEpoch(opened), forkLsn: Math.min(lineageEndLsn, surviving.lastLsn) };
+      if (surviving !== undefined) return { by: this.#supersederOf(lost, this.nextEpoch(opened)), forkLsn: Math.min(lineageEndLsn, surviving.lastLsn) };
+      lost.unshift(opened);
       lineageEndLsn = opened.firstLsn - 1;
     }
     return { by: undefined, forkLsn: 0 };
+  }
+
+  /**
+   * The surviving epoch after the fork left the lost ones behind, unless it was there first: then one of
+   * those was forced into being beside it, or a later surviving one was, which gave them up.
+   */
+  #supersederOf(lost: readonly OpenedEpoch[], next: OpenedEpoch | undefined): OpenedEpoch | undefined {
+    const branch = lost[0];
+    if (branch === undefined || next === undefined || next.openedAt > branch.openedAt) return next;
+    const later: OpenedEpoch[] = [];
+    for (let epoch = this.nextEpoch(next); epoch !== undefined; epoch = this.nextEpoch(epoch)) if (epoch.openedAt > branch.openedAt) later.push(epoch);
+    return [...lost, ...later].find(({ begin }) => begin === 'forced') ?? next;
   }
 
   /**

@@ -101,6 +101,26 @@ describe('check of the set of writes', () => {
     });
   });
 
+  describe('of two epochs that began at one point', () => {
+    const twoSides = (first: EpochSketch, second: EpochSketch, third: EpochSketch): HistoryTruth =>
+      truthOf({
+        log: '1.aaaa: a=v1 | 2.bbbb: | 3.cccc:',
+        epochs: { '2.bbbb': { begin: 'switchover', openedAt: 10, ...first }, '2.dddd': { parent: '1.aaaa', firstLsn: 3, openedAt: 20, ...second }, '3.cccc': { openedAt: 30, ...third } },
+        salvage: [{ operations: { '2.dddd-4': 'a=v9' } }],
+      });
+    const acknowledged = write('a', 'v9', [21, 22], '2.dddd-4', { ackAsked: 1, ackReached: 1 });
+
+    it('accepts the loss of the later one where it, or what ended it, was forced', () => {
+      expect(judge(twoSides({}, { begin: 'forced', acceptedLoss: null }, {}), V1, acknowledged)).to.deep.equal([]);
+      expect(judge(twoSides({}, {}, { begin: 'forced', acceptedLoss: null }), V1, acknowledged)).to.deep.equal([]);
+    });
+
+    it('finds its loss where nothing was forced, or only the earlier one was', () => {
+      expect(judge(twoSides({}, {}, {}), V1, acknowledged)).to.deep.equal(['lost']);
+      expect(judge(twoSides({ begin: 'forced', acceptedLoss: 0 }, {}, {}), V1, acknowledged)).to.deep.equal(['lost']);
+    });
+  });
+
   describe('for phantoms', () => {
     it('finds a value in the log that nobody sent', () => {
       expect(judge(PLAIN, KEPT[0], KEPT[2])).to.deep.equal(['phantom']);
@@ -146,7 +166,9 @@ describe('check of the set of writes', () => {
   });
 });
 
-function afterFork(epoch2: Partial<Omit<OpenedEpoch, 'parent'>>, isSetAside = true): HistoryTruth {
+type EpochSketch = Partial<Omit<OpenedEpoch, 'parent'>>;
+
+function afterFork(epoch2: EpochSketch, isSetAside = true): HistoryTruth {
   return truthOf({ log: '1.aaaa: a=v1 | 2.bbbb:', epochs: { '2.bbbb': epoch2 }, salvage: isSetAside ? [SET_ASIDE] : [] });
 }
 
