@@ -113,6 +113,7 @@ export interface NodeStatus {
   readonly name: string;
   readonly nodeId: string;
   readonly version: string;
+  /** `primary` only where writes are taken, or wait for a handover. */
   readonly role: NodeRole;
   /** One word for what the node is doing: see role/. */
   readonly state: string;
