@@ -8,6 +8,8 @@ import type { Position } from '../base/position.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
 import type { PromoteEvent, PromoteOptions } from '../failover/promote-events.ts';
 
+export type { PromotionKind } from '../failover/promote-events.ts';
+
 export interface ReadResult {
   readonly value: string;
   /** Position of the key's last write. */

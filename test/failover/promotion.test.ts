@@ -296,4 +296,44 @@ describe('a promotion', () => {
     await untilEqual(cluster, b, c, d);
     await cluster.stopAll();
   });
+
+  it('does nothing riskier than what was agreed to', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    expect(await promote(cluster, b, { expectKind: 'none' })).to.include({ type: 'refused', code: 'promotion-refused' });
+    a.crash();
+    await cluster.clock.advance(5_000);
+    const refused = await promote(cluster, b, { expectKind: 'switchover' });
+    expect(refused).to.include({ type: 'refused', code: 'promotion-refused', command: `bin/promote ${b.url}` });
+    expect(refused).to.have.property('message').that.contains('a switchover was agreed to').and.contains('a failover');
+    expect(b.node.status().promise).to.equal(null);
+    expect(await promote(cluster, b, { expectKind: 'failover' })).to.include({ type: 'promoted', kind: 'failover' });
+    await cluster.clock.untilTrue(() => c.node.status().upstream?.url === b.url);
+    // Less risk than agreed to is welcome.
+    expect(await promote(cluster, c, { expectKind: 'failover' })).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.stopAll();
+  });
+
+  it('does not become a forced one after all where a failover was agreed to', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    a.crash();
+    await cluster.clock.advance(5_000);
+    const wish = { force: true, acceptLoss: 0 } as const;
+    const { clusterId, history } = c.node.status();
+    const told = { nodeId: c.node.nodeId, name: 'c', url: c.url, state: 'following', clusterId, history, end: { lsn: 1, chain: 0 }, promise: null, heard: null, members: [] };
+    cluster.network.unlisten(c.url);
+    cluster.network.listen(c.url, (request) => {
+      if (request.target === '/peer/promise') throw new ShiplogError('promotion-refused', 'c does not want to', { extra: { state: told } });
+      return handlerOf(c.node)(request);
+    });
+    expect(await promote(cluster, b, { ...wish, expectKind: 'failover' })).to.include({ type: 'refused', command: `bin/promote ${b.url} --force --accept-loss 0` });
+    cluster.network.faultOf = ({ to, target }) => (to === c.url && target === '/peer/promise' ? { refuse: true } : undefined);
+    expect(await promote(cluster, b, { ...wish, expectKind: 'failover' })).to.include({ type: 'refused', command: `bin/promote ${b.url} --force --accept-loss 0` });
+    expect(b.node.status().promise).to.equal(null);
+    expect(await promote(cluster, b, { ...wish, expectKind: 'forced' })).to.include({ type: 'promoted', kind: 'forced' });
+    await cluster.stopAll();
+  });
 });
