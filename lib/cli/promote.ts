@@ -116,7 +116,7 @@ class PromotionRun {
   /** Undefined where the node can't even make a plan, which has been said then. */
   async #askPlan(): Promise<PromotionPlan | undefined> {
     let plan: PromotionPlan | undefined;
-    for await (const event of clientOf(this.#context, this.#url).promote(this.#request(true))) {
+    for await (const event of clientOf(this.#context, this.#url).promote(this.#request(true, undefined))) {
       if (event.type === 'refused') this.#refused(event);
       else this.#view.show(event);
       if (event.type === 'plan') plan = event.plan;
@@ -129,7 +129,7 @@ class PromotionRun {
     const leave = new AbortController();
     void this.#context.takeSignals().stop.then((signal) => leave.abort(new Error(`left by ${signal}`)));
     try {
-      for await (const event of clientOf(this.#context, this.#url).promote(this.#request(false), leave.signal)) {
+      for await (const event of clientOf(this.#context, this.#url).promote(this.#request(false, agreed), leave.signal)) {
         if (event.type === 'refused') this.#refused(event);
         else this.#view.show(event, agreed);
       }
@@ -138,8 +138,9 @@ class PromotionRun {
     }
   }
 
-  #request(isDryRun: boolean): PromoteRequest {
-    return { force: this.#flags.force === true, acceptLoss: this.#flags.acceptLoss ?? null, isDryRun };
+  /** Without a question nobody has agreed to one kind: any will do. */
+  #request(isDryRun: boolean, agreed: PromotionPlan | undefined): PromoteRequest {
+    return { force: this.#flags.force === true, acceptLoss: this.#flags.acceptLoss ?? null, isDryRun, expectKind: agreed?.kind };
   }
 
   #refused(refusal: PromotionRefusal): void {

@@ -7,6 +7,8 @@ export interface PromoteRequest {
   readonly acceptLoss: number | 'unknown' | null;
   /** Only the plan. */
   readonly isDryRun: boolean;
+  /** What somebody agreed to: the node refuses anything riskier. Absent where any kind will do. */
+  readonly expectKind?: PromotionKind | undefined;
 }
 
 export type PromotionKind = 'switchover' | 'failover' | 'forced' | 'none';

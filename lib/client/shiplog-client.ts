@@ -129,10 +129,10 @@ export class ShiplogClient {
    * @throws ShiplogError as the node refused; `outcome-unknown` where the end was not heard. After a dry
    * run, which changes nothing, `peer-protocol` or TransportError instead.
    */
-  async *promote({ force, acceptLoss, isDryRun }: PromoteRequest, signal?: AbortSignal): AsyncGenerator<PromoteEvent, void> {
+  async *promote({ force, acceptLoss, isDryRun, expectKind }: PromoteRequest, signal?: AbortSignal): AsyncGenerator<PromoteEvent, void> {
     let isTaken = false;
     try {
-      const documents = await this.#documents('/promote', { force, acceptLoss, dryRun: isDryRun }, signal);
+      const documents = await this.#documents('/promote', { force, acceptLoss, dryRun: isDryRun, expectKind }, signal);
       isTaken = true;
       for await (const document of documents) {
         const event = readPromoteEvent(document);

@@ -8,8 +8,11 @@ export interface PromoteOptions {
   readonly acceptLoss: number | 'unknown' | null;
   /** Say what would happen, and do nothing. */
   readonly isDryRun: boolean;
+  /** What somebody agreed to: anything riskier is refused. Absent where any kind will do. */
+  readonly expectKind?: PromotionKind | undefined;
 }
 
+/** In the order of what may be lost: `none`, `switchover`, `failover`, `forced`. */
 export type PromotionKind = 'switchover' | 'failover' | 'forced' | 'none';
 
 export interface PlannedMember {

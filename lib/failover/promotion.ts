@@ -23,6 +23,9 @@ import { type JudgedPromotion, judgePromotion, positionOf } from './promotion-pl
 /** For the record that ends the epoch to arrive here, with writes waiting. */
 const CATCH_UP_TIMEOUT_MS = 10_000;
 
+const RISK: Readonly<Record<PromotionKind, number>> = { none: 0, switchover: 1, failover: 2, forced: 3 };
+const WORDS: Readonly<Record<PromotionKind, string>> = { none: 'no change', switchover: 'a switchover', failover: 'a failover', forced: 'a forced failover' };
+
 export class Promotion {
   readonly #host: FailoverHost;
   readonly #failover: Failover;
@@ -42,7 +45,8 @@ export class Promotion {
       const judged = await this.#plan();
       this.#emit({ type: 'plan', plan: judged.plan });
       if (this.#options.isDryRun) return;
-      if (judged.plan.refusal !== null) return this.#refuse(judged.plan.refusal);
+      const refusal = this.#refusalOf(judged, []);
+      if (refusal !== null) return this.#refuse(refusal);
       await this.#failover.exclusivelySoon(`promoting itself`, () => this.#carryOut(judged));
     } catch (error) {
       this.#refuse({ code: codeOf(error), message: messageOf(error), betterUrl: null, command: null });
@@ -96,7 +100,8 @@ export class Promotion {
     // Asked again within the change: nobody else changes this node's role from here on.
     const { members, answers } = await this.#askEveryone();
     const judged = this.#judge(members, answers, false);
-    if (judged.plan.refusal !== null) return this.#refuse(judged.plan.refusal);
+    const refusal = this.#refusalOf(judged, []);
+    if (refusal !== null) return this.#refuse(refusal);
     switch (judged.kind) {
       case 'none':
         return this.#sayPrimary('none', null, []);
@@ -170,11 +175,27 @@ export class Promotion {
     await this.#open(judged.kind === 'forced' || refusals.length > 0 ? 'forced' : 'failover', promise.epoch, lost, judged.plan.warnings);
   }
 
-  #refusalOf({ plan }: JudgedPromotion, refusals: readonly string[]): PromotionRefusal | null {
-    if (refusals.length === 0) return plan.refusal;
+  /** `refusals`: why others would not promise themselves. */
+  #refusalOf({ plan, kind }: JudgedPromotion, refusals: readonly string[]): PromotionRefusal | null {
+    if (refusals.length === 0) return plan.refusal ?? this.#refuseRiskier(kind);
     if (plan.refusal !== null) return { ...plan.refusal, message: [plan.refusal.message, ...refusals].join('; ') };
-    if (this.#options.force) return null;
+    if (this.#options.force) return this.#refuseRiskier('forced');
     return { code: 'promotion-refused', message: refusals.join('; '), betterUrl: null, command: `bin/promote ${this.#host.peerState().url} --force --accept-loss 0` };
+  }
+
+  /** Between the plan that somebody said yes to and now, the primary may have died. */
+  #refuseRiskier(kind: PromotionKind): PromotionRefusal | null {
+    const { expectKind, force, acceptLoss } = this.#options;
+    // What is left of a switchover that the primary has ended its epoch for loses nothing.
+    const actual = kind === 'failover' && this.#ownEndedEpoch() !== undefined ? 'switchover' : kind;
+    if (expectKind === undefined || RISK[actual] <= RISK[expectKind]) return null;
+    const override = force ? ` --force${acceptLoss === null ? '' : ` --accept-loss ${acceptLoss}`}` : '';
+    return {
+      code: 'promotion-refused',
+      message: `${WORDS[expectKind]} was agreed to, and it would be ${WORDS[actual]} now: look at the new plan`,
+      betterUrl: null,
+      command: `bin/promote ${this.#host.peerState().url}${override}`,
+    };
   }
 
   /** Everybody who answers with a promise; the reasons of those who refused. */

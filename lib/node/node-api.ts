@@ -9,6 +9,8 @@ import type { Position } from '../base/position.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
 import type { PromoteEvent, PromoteOptions } from '../failover/promote-events.ts';
 
+export type { PromotionKind } from '../failover/promote-events.ts';
+
 export interface ReadResult {
   readonly value: string;
   /** Position of the key's last write. */
@@ -135,6 +137,7 @@ export interface NodeStatus {
   readonly name: string;
   readonly nodeId: string;
   readonly version: string;
+  /** `primary` only where writes are taken, or wait for a handover. */
   readonly role: NodeRole;
   /** One word for what the node is doing: see role/. */
   readonly state: string;

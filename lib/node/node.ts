@@ -278,7 +278,7 @@ export class Node implements NodeApi {
       table: engine.table,
       clock: environment.clock,
       metrics,
-      writableEpoch: () => (commitsWrites(this.#state) || (this.#state === 'stopping' && this.role === 'primary') ? engine.history.current : undefined),
+      writableEpoch: () => (commitsWrites(this.#state) || (this.#state === 'stopping' && this.#directory.identity.role === 'primary') ? engine.history.current : undefined),
       queueBytesMax: () => this.#live.queueBytesMax,
     });
   }
@@ -811,8 +811,9 @@ export class Node implements NodeApi {
     return this.#options.name;
   }
 
+  /** What others may take this node for. The role in the data directory outlives the power that it gave: see `#state`. */
   get role(): NodeRole {
-    return this.#directory.identity.role ?? 'replica';
+    return commitsWrites(this.#state) ? 'primary' : 'replica';
   }
 
   visiblePosition(): Position {
@@ -1079,7 +1080,7 @@ export class Node implements NodeApi {
   }
 
   #upstreamStatus(): UpstreamStatus | null {
-    if (this.role === 'primary' || this.#upstreamUrl === null) return null;
+    if (this.#upstreamUrl === null) return null;
     const status = this.#receiver?.status;
     const heartbeat = status?.heartbeat;
     return {

@@ -125,11 +125,13 @@ describe('promote', () => {
 
   describe('at a terminal', () => {
     it('asks before it changes anything, and goes on with yes', async () => {
-      const asked: { dryRun: boolean }[] = [];
+      const asked: { dryRun: boolean; expectKind?: string }[] = [];
       const url = await start(promotableRoute(EVENTS, {}, asked));
       atTerminal('y\n');
       expect(await promote(url)).to.equal(undefined);
       expect(asked.map((each) => each.dryRun)).to.deep.equal([true, false]);
+      // What was agreed to, and nothing riskier.
+      expect(asked.map((each) => each.expectKind)).to.deep.equal([undefined, 'switchover']);
       expect(context.said.stderr).to.include('Switch over from old to new? [y/N] ').and.to.include('is the primary now');
       // Shown once, although the node says it twice.
       expect(context.said.stdout.match(/new \(target\)/g)).to.have.lengthOf(1);

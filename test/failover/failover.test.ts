@@ -6,7 +6,14 @@ describe('a change of the primary', () => {
     const { cluster, a, b, c } = await threeNodes();
     await a.fill(100);
     const late = Array.from({ length: 20 }, (_, index) => a.put(`late${index}`, 'x'));
+    const roles = new Set<string>();
+    cluster.network.faultOf = () => {
+      roles.add(`${a.node.status().state} ${a.node.status().role}`);
+      return undefined;
+    };
     const outcome = await promote(cluster, b);
+    expect([...roles]).to.include.members(['primary primary', 'handed-over replica']).and.not.include('handed-over primary');
+    cluster.network.faultOf = () => undefined;
     expect(outcome).to.include({ type: 'promoted', kind: 'switchover', url: b.url });
     const settled = await cluster.clock.until(Promise.allSettled(late));
     await cluster.clock.untilTrue(() => a.node.status().state === 'following' && c.node.status().upstream?.url === b.url);
@@ -158,6 +165,11 @@ describe('a change of the primary', () => {
     await a.start();
     await cluster.clock.advance(30_000);
     expect(a.node.status().state).to.equal('handed-over');
+    // Whoever asks for the primary must not be sent here.
+    expect(a.node.status().role).to.equal('replica');
+    expect(a.metrics.gauges().isPrimary).to.equal(false);
+    expect(a.node.health().ok).to.equal(true);
+    expect(a.node.readiness().ok).to.equal(false);
     const refused = await cluster.clock.until(a.put('late', 'x').then(() => 'written', (error: { code: string }) => error.code));
     expect(refused).to.equal('not-primary');
     await cluster.stopAll();

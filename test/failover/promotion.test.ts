@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { ShiplogError } from '../../lib/base/errors.ts';
+import { sleep } from '../../lib/env/clock.ts';
 import { handlerOf } from '../support/memory-cluster.ts';
-import { FaultyFile, end, promote, promotionEvents, stateOf, threeNodes, untilEqual } from './three-nodes.ts';
+import { FaultyFile, end, promote, promotionEvents, stateOf, threeNodes, untilEqual, untilMembers } from './three-nodes.ts';
 
 describe('a promotion', () => {
   it('is refused on a node that has no list of members from the primary: it would ask nobody', async () => {
@@ -259,5 +260,80 @@ describe('a promotion', () => {
       expect(b.node.status().promise).to.equal(null);
       await cluster.stopAll();
     }
+  });
+
+  it('keeps the promise of a node that hears late what its target said before', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    const d = cluster.machine('d', { follow: a.url });
+    await d.start();
+    await untilMembers(cluster, 4, a, b, c, d);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c, d);
+    a.crash();
+    await cluster.clock.advance(5_000);
+    // b answers c at once, but the answer, which knows of no promise, takes its time.
+    let answered = 0;
+    cluster.network.unlisten(b.url);
+    cluster.network.listen(b.url, async (request) => {
+      const answer = await handlerOf(b.node)(request);
+      if (request.target !== '/peer/state' || !Buffer.from(request.body as Uint8Array).includes(`"nodeId":"${c.node.nodeId}","name":"c"`)) return answer;
+      answered += 1;
+      await sleep(cluster.clock, 1_200);
+      return answer;
+    });
+    // d holds the promotion open for longer than that.
+    cluster.network.faultOf = ({ to, target }) => (to === d.url && target === '/peer/promise' ? { delayMs: 5_000 } : undefined);
+    await cluster.clock.untilTrue(() => answered > 0);
+    expect(c.node.status().promise).to.equal(null);
+    const promoting = promote(cluster, b);
+    await cluster.clock.untilTrue(() => stateOf(c) === 'promised');
+    expect(answered, 'no later question was answered').to.equal(1);
+    await cluster.clock.advance(3_000);
+    expect(answered).to.be.greaterThan(1);
+    expect(stateOf(c)).to.equal('promised');
+    expect(c.node.status().promise).to.include({ targetNodeId: b.node.nodeId });
+    expect(await promoting).to.include({ type: 'promoted', kind: 'failover' });
+    await untilEqual(cluster, b, c, d);
+    await cluster.stopAll();
+  });
+
+  it('does nothing riskier than what was agreed to', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    expect(await promote(cluster, b, { expectKind: 'none' })).to.include({ type: 'refused', code: 'promotion-refused' });
+    a.crash();
+    await cluster.clock.advance(5_000);
+    const refused = await promote(cluster, b, { expectKind: 'switchover' });
+    expect(refused).to.include({ type: 'refused', code: 'promotion-refused', command: `bin/promote ${b.url}` });
+    expect(refused).to.have.property('message').that.contains('a switchover was agreed to').and.contains('a failover');
+    expect(b.node.status().promise).to.equal(null);
+    expect(await promote(cluster, b, { expectKind: 'failover' })).to.include({ type: 'promoted', kind: 'failover' });
+    await cluster.clock.untilTrue(() => c.node.status().upstream?.url === b.url);
+    // Less risk than agreed to is welcome.
+    expect(await promote(cluster, c, { expectKind: 'failover' })).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.stopAll();
+  });
+
+  it('does not become a forced one after all where a failover was agreed to', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    a.crash();
+    await cluster.clock.advance(5_000);
+    const wish = { force: true, acceptLoss: 0 } as const;
+    const { clusterId, history } = c.node.status();
+    const told = { nodeId: c.node.nodeId, name: 'c', url: c.url, state: 'following', clusterId, history, end: { lsn: 1, chain: 0 }, promise: null, heard: null, members: [] };
+    cluster.network.unlisten(c.url);
+    cluster.network.listen(c.url, (request) => {
+      if (request.target === '/peer/promise') throw new ShiplogError('promotion-refused', 'c does not want to', { extra: { state: told } });
+      return handlerOf(c.node)(request);
+    });
+    expect(await promote(cluster, b, { ...wish, expectKind: 'failover' })).to.include({ type: 'refused', command: `bin/promote ${b.url} --force --accept-loss 0` });
+    cluster.network.faultOf = ({ to, target }) => (to === c.url && target === '/peer/promise' ? { refuse: true } : undefined);
+    expect(await promote(cluster, b, { ...wish, expectKind: 'failover' })).to.include({ type: 'refused', command: `bin/promote ${b.url} --force --accept-loss 0` });
+    expect(b.node.status().promise).to.equal(null);
+    expect(await promote(cluster, b, { ...wish, expectKind: 'forced' })).to.include({ type: 'promoted', kind: 'forced' });
+    await cluster.stopAll();
   });
 });

@@ -3,7 +3,7 @@ import { EpochHistory } from '../../lib/base/epoch-history.ts';
 import { ShiplogError } from '../../lib/base/errors.ts';
 import type { DataOperation } from '../../lib/base/operation.ts';
 import { type Position, formatPosition } from '../../lib/base/position.ts';
-import type { PromoteEvent } from '../../lib/failover/promote-events.ts';
+import type { PromoteEvent, PromoteOptions } from '../../lib/failover/promote-events.ts';
 import type { TransportRequest, TransportResponse } from '../../lib/env/transport.ts';
 import type {
   ForwardedResponse,
@@ -99,7 +99,10 @@ export class FakeNode implements NodeApi {
     return this.serve(request);
   }
 
-  async *promote(): AsyncGenerator<PromoteEvent> {
+  readonly promotions: PromoteOptions[] = [];
+
+  async *promote(options: PromoteOptions): AsyncGenerator<PromoteEvent> {
+    this.promotions.push(options);
     yield { type: 'refused', code: 'promotion-refused', message: 'this fake stays what it is', betterUrl: null, command: null };
   }
 

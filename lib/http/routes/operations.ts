@@ -4,7 +4,7 @@ import type { Router } from '@koa/router';
 import { ShiplogError } from '../../base/errors.ts';
 import { type TransportRequest, type TransportResponse, readBody } from '../../env/transport.ts';
 import type { TransportHandler } from '../../env/transport.ts';
-import type { NodeApi } from '../../node/node-api.ts';
+import type { NodeApi, PromotionKind } from '../../node/node-api.ts';
 import type { HttpContext, HttpState } from '../http-context.ts';
 import { parseQuery } from '../request-target.ts';
 import type { NodeRoute } from '../transport-adapter.ts';
@@ -27,6 +27,7 @@ export function addOperationRoutes(router: Router<HttpState>, node: NodeApi, ada
 }
 
 const BODY_BYTES_MAX = 4_096;
+const KINDS: ReadonlySet<unknown> = new Set<PromotionKind>(['none', 'switchover', 'failover', 'forced']);
 
 /** One event a line, each sent when it happens. The promotion runs on where nobody listens any more. */
 async function promote(node: NodeApi, request: TransportRequest): Promise<TransportResponse> {
@@ -47,10 +48,11 @@ function optionsOf(text: string): Parameters<NodeApi['promote']>[0] {
   } catch (error) {
     throw new ShiplogError('bad-json', 'the body is not JSON', { cause: error });
   }
-  const { force = false, dryRun = false, acceptLoss = null, ...unknown } = content;
+  const { force = false, dryRun = false, acceptLoss = null, expectKind, ...unknown } = content;
   const isLoss = acceptLoss === null || acceptLoss === 'unknown' || (Number.isSafeInteger(acceptLoss) && (acceptLoss as number) >= 0);
-  if (typeof force !== 'boolean' || typeof dryRun !== 'boolean' || !isLoss || Object.keys(unknown).length > 0) {
-    throw new ShiplogError('bad-request', 'expected {"force": boolean, "acceptLoss": number, "unknown" or null, "dryRun": boolean}, each optional');
+  const isKind = expectKind === undefined || KINDS.has(expectKind);
+  if (typeof force !== 'boolean' || typeof dryRun !== 'boolean' || !isLoss || !isKind || Object.keys(unknown).length > 0) {
+    throw new ShiplogError('bad-request', 'expected {"force": boolean, "acceptLoss": number, "unknown" or null, "dryRun": boolean, "expectKind": "none", "switchover", "failover" or "forced"}, each optional');
   }
-  return { force, isDryRun: dryRun, acceptLoss: acceptLoss as number | 'unknown' | null };
+  return { force, isDryRun: dryRun, acceptLoss: acceptLoss as number | 'unknown' | null, expectKind: expectKind as PromotionKind | undefined };
 }
