@@ -49,7 +49,8 @@ export class Promotion {
       if (refusal !== null) return this.#refuse(refusal);
       await this.#failover.exclusivelySoon(`promoting itself`, () => this.#carryOut(judged));
     } catch (error) {
-      this.#refuse({ code: codeOf(error), message: messageOf(error), betterUrl: null, command: null });
+      const command = isShiplogError(error, 'promotion-under-way') ? `bin/promote ${this.#host.peerState().url}` : null;
+      this.#refuse({ code: codeOf(error), message: messageOf(error), betterUrl: null, command });
       // What it left standing is settled now, not in a second.
       this.#failover.wake();
     }

@@ -772,6 +772,7 @@ export class Node implements NodeApi {
     if (current === undefined || this.#state !== 'bootstrapping') return;
     await this.#directory.setCurrent(current);
     await this.#directory.setIdentity({ fence: null });
+    this.#isRejoinAllowed = false;
     await this.#openEngine();
     if (this.#state === 'bootstrapping') this.#on('snapshot-installed');
   }

@@ -336,4 +336,18 @@ describe('a promotion', () => {
     expect(await promote(cluster, b, { ...wish, expectKind: 'forced' })).to.include({ type: 'promoted', kind: 'forced' });
     await cluster.stopAll();
   });
+
+  it('that meets another one says so, and how to go on', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    cluster.network.faultOf = ({ target }) => (target === '/peer/handover' ? { delayMs: 2_000 } : undefined);
+    const first = promote(cluster, b);
+    await cluster.clock.untilTrue(() => b.node.status().promise !== null);
+    const second = await promote(cluster, b);
+    expect(second).to.include({ type: 'refused', code: 'promotion-under-way', command: `bin/promote ${b.url}` });
+    expect(second).to.have.property('message').that.contains('busy promoting itself');
+    expect(await first).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.stopAll();
+  });
 });

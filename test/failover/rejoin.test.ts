@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { ShiplogError } from '../../lib/base/errors.ts';
-import { MemoryCluster, handlerOf } from '../support/memory-cluster.ts';
+import { type Machine, MemoryCluster, handlerOf } from '../support/memory-cluster.ts';
 import { promote, stateOf, threeNodes, untilEqual } from './three-nodes.ts';
 
 describe('a node that rejoins', () => {
@@ -98,6 +98,33 @@ describe('a node that rejoins', () => {
     expect(replica.get('true4')).to.equal(undefined);
     expect(replica.disk.directories('/data/node')).to.include(generation);
     expect(replica.node.status().fence).to.equal(null);
+    await cluster.stopAll();
+  });
+
+  it('because an operator allowed it was allowed it once', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    /** Promotes `target` by force, while `replica` alone holds what the primary wrote last. */
+    const leaveBehind = async (primary: Machine, target: Machine, replica: Machine, key: string): Promise<void> => {
+      await untilEqual(cluster, primary, target, replica);
+      cluster.network.partition(primary.url, target.url);
+      cluster.network.partition(target.url, replica.url);
+      await cluster.clock.until(primary.put(key, 'x'));
+      await cluster.clock.untilTrue(() => replica.get(key) !== undefined);
+      await cluster.clock.advance(15_000);
+      primary.crash();
+      expect(await promote(cluster, target, { force: true, acceptLoss: 'unknown' })).to.include({ type: 'promoted', kind: 'forced' });
+      cluster.network.heal();
+      await primary.start();
+      await cluster.clock.untilTrue(() => stateOf(primary) === 'following');
+      await cluster.clock.untilTrue(() => replica.node.status().fence !== null || replica.get(key) === undefined);
+    };
+    await a.fill(5);
+    await leaveBehind(a, b, c, 'first');
+    expect(stateOf(c)).to.equal('diverged');
+    await cluster.clock.until(c.node.rejoin());
+    await untilEqual(cluster, a, b, c);
+    await leaveBehind(b, a, c, 'second');
+    expect(stateOf(c)).to.equal('diverged');
     await cluster.stopAll();
   });
 });
