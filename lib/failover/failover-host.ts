@@ -16,7 +16,7 @@ export interface FailoverHost {
   readonly members: MemberList;
   readonly state: RoleState;
   readonly upstreamUrl: string | null;
-  /** The upstream was not given as a replica between: it is left when it is not the primary any more. */
+  /** The upstream was the primary: it is left when it is not any more. Else it is a replica that was given. */
   readonly followsPrimary: boolean;
   /** It follows the primary, and its upstream has become a replica. */
   readonly isLeftBehind: boolean;

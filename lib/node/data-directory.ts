@@ -34,10 +34,10 @@ export interface Identity {
   /** What the configuration said of `follow` when the upstream was chosen: a later change counts, an old file does not. */
   readonly configuredFollow: string | null;
   /**
-   * Is the upstream followed because it is the primary, and left when it is not any more? False for one
-   * that was given as a replica between. Null until its first heartbeat has told, also in old files.
+   * Has this upstream been the primary while it was followed? Then it is left when it is not any more:
+   * who follows a primary is its member. False for a replica that was given, and in old files.
    */
-  readonly followsPrimary: boolean | null;
+  readonly followsPrimary: boolean;
   /** Id of the last epoch in which this node was the primary: operations of it are its own to set aside. */
   readonly reignEpochId: string | null;
   /** Why this node must not take part as it was, also after a restart. */
@@ -101,7 +101,7 @@ export class DataDirectory {
     const lock = await disk.lock(`${path}/lock`);
     try {
       const stored = parseIdentity(path, await readDurableJson(disk, path, NODE_FILE));
-      const identity = stored ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null, configuredFollow: null, followsPrimary: null, reignEpochId: null, fence: null };
+      const identity = stored ?? { nodeId: options.newNodeId(), role: null, upstreamUrl: null, configuredFollow: null, followsPrimary: false, reignEpochId: null, fence: null };
       const current = parseCurrent(path, await readDurableJson(disk, path, CURRENT_FILE));
       await refuseLostFile(disk, path, identity.role, current);
       const directory = new DataDirectory(disk, options.logger, path, lock, identity, current);
@@ -247,7 +247,7 @@ function parseIdentity(path: string, stored: unknown): Identity | undefined {
     role,
     upstreamUrl: textOrNull(upstreamUrl),
     configuredFollow: textOrNull(configuredFollow),
-    followsPrimary: typeof followsPrimary === 'boolean' ? followsPrimary : null,
+    followsPrimary: followsPrimary === true,
     reignEpochId: textOrNull(reignEpochId),
     fence: (fence ?? null) as Fence | null,
   };

@@ -246,18 +246,18 @@ export class Node implements NodeApi {
     this.#begin = 'recovered-as-primary';
   }
 
-  async #join(upstreamUrl: string, followsPrimary: boolean | null): Promise<void> {
+  async #join(upstreamUrl: string, followsPrimary: boolean): Promise<void> {
     await this.#setUpstream(upstreamUrl, followsPrimary);
     this.#begin = 'recovered-without-data';
   }
 
   /** What is known of the upstream from before; of one that is new to this node, nothing. */
-  #storedFollowsPrimary(upstreamUrl: string): boolean | null {
+  #storedFollowsPrimary(upstreamUrl: string): boolean {
     const { identity } = this.#directory;
-    return identity.upstreamUrl === upstreamUrl ? identity.followsPrimary : null;
+    return identity.upstreamUrl === upstreamUrl && identity.followsPrimary;
   }
 
-  async #setUpstream(upstreamUrl: string, followsPrimary: boolean | null): Promise<void> {
+  async #setUpstream(upstreamUrl: string, followsPrimary: boolean): Promise<void> {
     this.#upstreamUrl = upstreamUrl;
     await this.#directory.setIdentity({ role: 'replica', upstreamUrl, configuredFollow: this.#options.follow ?? null, followsPrimary });
   }
@@ -409,10 +409,10 @@ export class Node implements NodeApi {
     if (primaryNodeId !== undefined && isNews) void this.#failover.noteHeard({ epoch, lsn, primaryNodeId }).catch((error: unknown) => this.#fail(error));
   }
 
-  /** The first heartbeat tells whether the upstream is the primary or a replica that somebody chose. */
+  /** Its heartbeats tell whether the upstream is the primary, or a replica that somebody chose. */
   #noteUpstream({ path }: HeartbeatFrame): void {
-    if (path.length === 0 || this.#directory.identity.followsPrimary !== null) return;
-    void this.#directory.setIdentity({ followsPrimary: path.length === 1 }).catch((error: unknown) => this.#upstreamNotSaved(error));
+    if (path.length !== 1 || this.#directory.identity.followsPrimary) return;
+    void this.#directory.setIdentity({ followsPrimary: true }).catch((error: unknown) => this.#upstreamNotSaved(error));
   }
 
   #upstreamNotSaved(error: unknown): void {
@@ -485,7 +485,7 @@ export class Node implements NodeApi {
         return node.#upstreamUrl;
       },
       get followsPrimary() {
-        return node.#directory.identity.followsPrimary !== false;
+        return node.#directory.identity.followsPrimary;
       },
       get isLeftBehind() {
         return node.#isLeftBehind();
@@ -522,7 +522,7 @@ export class Node implements NodeApi {
 
   #isLeftBehind(): boolean {
     const path = this.#receiver?.status.heartbeat?.path;
-    return this.#state === 'following' && this.#directory.identity.followsPrimary !== false && path !== undefined && path.length > 1;
+    return this.#state === 'following' && this.#directory.identity.followsPrimary && path !== undefined && path.length > 1;
   }
 
   #ended(): EpochEndOperation | undefined {

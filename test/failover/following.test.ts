@@ -44,6 +44,11 @@ describe('a replica', () => {
     await d.start();
     await cluster.clock.advance(30_000);
     expect(upstreamOf(d)).to.equal(b.url);
+    // Once its upstream was the primary it is a member, and follows the primary from then on.
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.clock.advance(2_000);
+    expect(await promote(cluster, c)).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.clock.untilTrue(() => upstreamOf(d) === c.url);
     await cluster.stopAll();
   });
 

@@ -28,7 +28,7 @@ describe('DataDirectory', () => {
   it('remembers who it is, its role and its data, through a power cut', async () => {
     const disk = (await withData()).crash({ survives: 'nothing' });
     const directory = await open(disk);
-    expect(directory.identity).to.deep.equal({ nodeId: NODE_ID, role: 'replica', upstreamUrl: 'http://primary', configuredFollow: null, followsPrimary: null, reignEpochId: null, fence: null });
+    expect(directory.identity).to.deep.equal({ nodeId: NODE_ID, role: 'replica', upstreamUrl: 'http://primary', configuredFollow: null, followsPrimary: false, reignEpochId: null, fence: null });
     expect(directory.current).to.deep.include({ clusterId: 'c'.repeat(32), base: { lsn: 5, chain: 9 }, history, kept: [] });
     expect((await readCurrent(disk, PATH))?.generation.databasePath).to.equal(`${PATH}/gen-000001/store.sqlite`);
   });
