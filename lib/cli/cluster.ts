@@ -247,7 +247,7 @@ async function findOrder(environment: Environment, plans: readonly [PlannedNode,
 async function findData({ disk }: Environment, directory: string): Promise<FoundData> {
   const current = await readCurrent(disk, directory);
   const identity = await readIdentity(disk, directory);
-  const { numberMax: promisedNumberMax } = await PromiseBook.load(disk, directory);
+  const { numberMax: promisedNumberMax } = await PromiseBook.load(disk, directory, identity?.nodeId ?? '');
   if (current === undefined) return { role: 'none', promisedNumberMax };
   if (identity?.role === 'replica') return { role: 'replica', promisedNumberMax };
   // Data without a role: a restored snapshot, which the first node that is started on it is the primary of.

@@ -108,8 +108,8 @@ export class Failover {
   async #look(): Promise<void> {
     // A withdrawal counts only in an answer to a question asked after the promise: older words of the
     // target, still on their way, know nothing of it.
-    const before: Before = { promiseId: this.#book.promise?.epoch.id, endedId: this.#host.ended?.nextEpoch.id };
-    const asked = await this.askStates(this.#urlsToAsk());
+    const before: Before = { promiseIds: this.#book.promises.map(({ epoch }) => epoch.id), endedId: this.#host.ended?.nextEpoch.id };
+    const asked = await this.#askAround();
     const states = new Map([...this.#told, ...asked]);
     this.#told.clear();
     if (this.#isStopped || (states.size === 0 && !this.#hasOwnPromise())) return;
@@ -120,6 +120,18 @@ export class Failover {
       await this.#settleOwnPromise(peers, before);
       await this.#decide(peers, asked, before);
     });
+  }
+
+  /** The members' states; where none of them is the primary, also the states of those whom they name. */
+  async #askAround(): Promise<ReadonlyMap<string, PeerState>> {
+    const urls = this.#urlsToAsk();
+    const asked = await this.askStates(urls);
+    const { state, clusterId, url } = this.#host.peerState();
+    if (state === 'primary' || state === 'handing-over' || [...asked.values()].some((peer) => peer.state === 'primary')) return asked;
+    // Who was away for long may never have heard of the node that is the primary now.
+    const named = new Set([...asked.values()].flatMap((peer) => (peer.clusterId === clusterId ? peer.members.map((member) => member.url) : [])));
+    for (const each of [...urls, url]) named.delete(each);
+    return named.size === 0 ? asked : new Map([...asked, ...(await this.askStates([...named]))]);
   }
 
   #urlsToAsk(): readonly string[] {
@@ -144,8 +156,8 @@ export class Failover {
       case 'failed':
         return [];
     }
-    const target = this.#book.promise?.targetUrl;
-    return [...new Set([...others.map((member) => member.url), ...(upstreamUrl === null ? [] : [upstreamUrl]), ...(target === undefined ? [] : [target])])].filter((url) => url !== own.url);
+    const targets = this.#book.promises.map(({ targetUrl }) => targetUrl);
+    return [...new Set([...others.map((member) => member.url), ...(upstreamUrl === null ? [] : [upstreamUrl]), ...targets])].filter((url) => url !== own.url);
   }
 
   /** Tells the nodes at `urls` our state, and returns what they answered, by node id. */
@@ -230,8 +242,13 @@ export class Failover {
     if (state === 'following' && !this.#host.peerState().isFollowing) this.#host.followAgain();
   }
 
+  /** Has this node given itself to another node's promotion that has not come to its end? */
+  get isPromised(): boolean {
+    return this.#book.promises.some((promise) => promise !== this.#book.own && promise.kind === 'failover');
+  }
+
   #hasOwnPromise(): boolean {
-    return this.#book.promise?.targetNodeId === this.#host.nodeId;
+    return this.#book.own !== undefined;
   }
 
   /**
@@ -240,10 +257,10 @@ export class Failover {
    * who waits for its outcome would learn of one otherwise. Called while no promotion is under way here.
    */
   async #settleOwnPromise(peers: readonly PeerState[], before: Before): Promise<void> {
-    const { promise } = this.#book;
+    const { own: promise } = this.#book;
     const { state, ended } = this.#host;
     // One that is younger than the question was made and left since: its time is the next round.
-    if (promise === null || !this.#hasOwnPromise() || promise.epoch.id !== before.promiseId) return;
+    if (promise === undefined || !before.promiseIds.includes(promise.epoch.id)) return;
     if (state === 'starting' || state === 'stopping' || state === 'failed') return;
     const own = this.#host.peerState();
     const isOvertaken = peers.some((peer) => judgePeer(own, peer).kind === 'superseded');
@@ -254,8 +271,13 @@ export class Failover {
       return;
     }
     if (own.history.find(promise.epoch.id) === undefined) this.#host.logger.warn('giving up a promotion of this node that was interrupted', { epoch: promise.epoch.number });
-    await this.#book.withdraw();
-    if (state === 'promised') this.#host.resumeFollowing();
+    await this.giveUp(promise);
+  }
+
+  /** From here on nothing can come of it; a node without any promise follows again. */
+  async giveUp({ epoch }: EpochPromise): Promise<void> {
+    await this.#book.withdraw(epoch.id);
+    if (this.#host.state === 'promised' && this.#book.promise === null) this.#host.resumeFollowing();
   }
 
   /** The primary of the latest epoch that a promise allows us to follow. */
@@ -277,8 +299,7 @@ export class Failover {
   }
 
   #mayFollow(epoch: EpochRef): boolean {
-    const { promise } = this.#book;
-    return promise === null || promise.kind === 'switchover' || epoch.id === promise.epoch.id || epoch.number > promise.epoch.number;
+    return this.#book.promises.every((promise) => promise.kind === 'switchover' || epoch.id === promise.epoch.id || epoch.number > promise.epoch.number);
   }
 
   async #turnTo(primary: PeerState, peers: readonly PeerState[]): Promise<void> {
@@ -299,14 +320,14 @@ export class Failover {
       if (isDamaged) return this.#replaceDamaged(primary);
       if (state === 'following' && upstreamUrl === primary.url) return this.#host.followAgain();
       await this.#host.follow(primary.url);
-      await this.#book.withdraw();
+      await this.#book.withdrawAll();
       return;
     }
     const beyond = own.history.epochs.filter((epoch) => (epoch.lastLsn ?? own.end.lsn) > forkLsn);
     if (isRejoinAllowed || beyond.every((epoch) => epoch.id === reignEpochId)) {
       if (state !== 'fenced') this.#host.fence('superseded', `${primary.name} (${primary.url}) has opened epoch ${primary.history.current!.number} after LSN ${forkLsn}`);
       await this.#host.setAside(forkLsn, primary.url);
-      await this.#book.withdraw();
+      await this.#book.withdrawAll();
       return;
     }
     if (state === 'diverged') return;
@@ -319,7 +340,7 @@ export class Failover {
   async #replaceDamaged(primary: PeerState): Promise<void> {
     if (!this.#host.isRejoinAllowed) return;
     await this.#host.replaceDamaged(primary.url);
-    await this.#book.withdraw();
+    await this.#book.withdrawAll();
   }
 
   /** A link that is down for a moment is no reason to leave an upstream, and for one that was given nor is a new primary. */
@@ -330,14 +351,13 @@ export class Failover {
   }
 
   async #releaseIfWithdrawn(asked: ReadonlyMap<string, PeerState>, before: Before): Promise<void> {
-    const { promise } = this.#book;
-    if (promise === null || promise.epoch.id !== before.promiseId) return;
-    const target = asked.get(promise.targetNodeId);
-    if (target === undefined || target.state === 'starting') return;
-    if (target.promise?.epoch.id === promise.epoch.id || target.history.find(promise.epoch.id) !== undefined) return;
-    this.#host.logger.info('the promotion that this node was promised to was given up', { epoch: promise.epoch.number, target: promise.targetUrl });
-    await this.#book.withdraw();
-    if (this.#host.state === 'promised') this.#host.resumeFollowing();
+    for (const promise of this.#book.promises) {
+      const target = asked.get(promise.targetNodeId);
+      if (target === undefined || target.state === 'starting' || !before.promiseIds.includes(promise.epoch.id)) continue;
+      if (target.promises.some(({ epoch }) => epoch.id === promise.epoch.id) || target.history.find(promise.epoch.id) !== undefined) continue;
+      this.#host.logger.info('the promotion that this node was promised to was given up', { epoch: promise.epoch.number, target: promise.targetUrl });
+      await this.giveUp(promise);
+    }
   }
 
   /** The target has durably given up the epoch that we ended ours for: we go on in another one. */
@@ -346,7 +366,7 @@ export class Failover {
     if (ended === undefined || ended.nextEpoch.id !== before.endedId || this.#book.promise !== null) return;
     const target = asked.get(ended.targetNodeId);
     if (target === undefined || target.state === 'starting') return;
-    if (target.promise !== null || target.history.find(ended.nextEpoch.id) !== undefined) return;
+    if (target.promises.length > 0 || target.history.find(ended.nextEpoch.id) !== undefined) return;
     const number = 1 + Math.max(ended.nextEpoch.number, this.#book.numberMax, ...[...asked.values()].map((peer) => numberMaxOf(peer)));
     this.#host.logger.warn('the target has given up the switchover: this node takes writes again', { target: target.url, epoch: number });
     await this.#host.openEpoch('switchover', { number, id: randomId(this.#host.environment.random) }, 0);
@@ -416,7 +436,7 @@ export class Failover {
     return this.exclusivelySoon(`promising itself to ${promise.targetUrl}`, async () => {
       const own = this.#host.peerState();
       if (clusterId !== own.clusterId) throw new ShiplogError('other-cluster', `this node belongs to cluster ${own.clusterId}, the promotion to ${String(clusterId)}`);
-      if (this.#book.promise?.epoch.id !== promise.epoch.id) {
+      if (!this.#book.promises.some(({ epoch }) => epoch.id === promise.epoch.id)) {
         this.#refusePromise(own, promise, isForced === true);
         // Durable first, then nothing more is confirmed, and only then we say where we are.
         await this.#book.make(promise);
@@ -444,10 +464,8 @@ export class Failover {
     const { epoch, nodeId } = content as Record<string, unknown>;
     if (!isEpochRef(epoch) || !isId(nodeId)) throw new ShiplogError('bad-request', 'a withdrawal names an epoch and the target');
     await this.exclusivelySoon('ending a promise', async () => {
-      const { promise } = this.#book;
-      if (promise === null || promise.epoch.id !== epoch.id || promise.targetNodeId !== nodeId) return;
-      await this.#book.withdraw();
-      if (this.#host.state === 'promised') this.#host.resumeFollowing();
+      const promise = this.#book.promises.find((each) => each.epoch.id === epoch.id && each.targetNodeId === nodeId);
+      if (promise !== undefined) await this.giveUp(promise);
     });
     return peerAnswer({});
   }
@@ -515,10 +533,10 @@ export class Failover {
 
 /** What held when the members were asked. */
 interface Before {
-  readonly promiseId: string | undefined;
+  readonly promiseIds: readonly string[];
   readonly endedId: string | undefined;
 }
 
 function numberMaxOf(peer: PeerState): number {
-  return Math.max(peer.history.current?.number ?? 0, peer.promise?.epoch.number ?? 0);
+  return Math.max(peer.history.current?.number ?? 0, ...peer.promises.map(({ epoch }) => epoch.number));
 }

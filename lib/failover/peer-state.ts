@@ -23,7 +23,7 @@ export interface PeerState {
   readonly isReady: boolean;
   /** True while a stream from its upstream is alive, and the primary's heartbeats come through it. */
   readonly isFollowing: boolean;
-  readonly promise: EpochPromise | null;
+  readonly promises: readonly EpochPromise[];
   readonly heard: HeardPosition | null;
   readonly members: readonly Member[];
 }
@@ -52,7 +52,7 @@ export function parsePeerState(value: unknown): PeerState {
     isEnded: state['isEnded'] === true,
     isReady: state['isReady'] === true,
     isFollowing: state['isFollowing'] === true,
-    promise: state['promise'] === null ? null : parsePromise(state['promise']),
+    promises: parsePromises(state['promises']),
     heard: state['heard'] === null ? null : parseHeard(state['heard']),
     members: members as readonly Member[],
   };
@@ -71,6 +71,11 @@ export function parsePromise(value: unknown): EpochPromise {
   const isValid = isEpochRef(promise?.epoch) && isId(promise?.targetNodeId) && typeof promise?.targetUrl === 'string' && (promise.kind === 'failover' || promise.kind === 'switchover');
   if (!isValid) throw wrong('a promise');
   return promise as EpochPromise;
+}
+
+function parsePromises(value: unknown): readonly EpochPromise[] {
+  if (!Array.isArray(value)) throw wrong('its promises');
+  return value.map(parsePromise);
 }
 
 function parseHeard(value: unknown): HeardPosition {

@@ -194,7 +194,7 @@ function highestAnnounced({ own, answers }: PromotionFacts): number {
 
 function hasLaterPromise({ own, answers }: PromotionFacts): boolean {
   const number = own.history.current?.number ?? 0;
-  return [...answers.values()].some((peer) => peer.clusterId === own.clusterId && peer.promise !== null && peer.promise.kind === 'failover' && peer.promise.epoch.number > number);
+  return [...answers.values()].some((peer) => peer.clusterId === own.clusterId && peer.promises.some(({ kind, epoch }) => kind === 'failover' && epoch.number > number));
 }
 
 /** Null where the operator's word is enough. */

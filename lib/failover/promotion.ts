@@ -118,8 +118,8 @@ export class Promotion {
   /** A switchover that was interrupted after the primary had ended its epoch for us. */
   #ownEndedEpoch(): EpochRef | undefined {
     const { ended, nodeId } = this.#host;
-    const { promise } = this.#failover;
-    return ended !== undefined && ended.targetNodeId === nodeId && promise?.epoch.id === ended.nextEpoch.id ? ended.nextEpoch : undefined;
+    const { own } = this.#failover.book;
+    return ended !== undefined && ended.targetNodeId === nodeId && own?.epoch.id === ended.nextEpoch.id ? ended.nextEpoch : undefined;
   }
 
   async #switchOver(primary: PeerState, members: readonly Member[], answers: ReadonlyMap<string, PeerState>): Promise<void> {
@@ -208,7 +208,7 @@ export class Promotion {
       others.map(async (member) => {
         try {
           const state = await this.#failover.askPromise(member, promise, this.#options.force);
-          if (state.nodeId === member.nodeId && state.promise?.epoch.id === promise.epoch.id) answers.set(member.nodeId, state);
+          if (state.nodeId === member.nodeId && state.promises.at(-1)?.epoch.id === promise.epoch.id) answers.set(member.nodeId, state);
         } catch (error) {
           // It answered, but gave no promise: where it is still counts, as a reason against.
           if (!isShiplogError(error) || error.code === 'peer-protocol') return;
@@ -223,15 +223,14 @@ export class Promotion {
 
   #newPromise(kind: EpochPromise['kind'], answers: ReadonlyMap<string, PeerState>): EpochPromise {
     const own = this.#host.peerState();
-    const numbers = [own, ...answers.values()].flatMap((peer) => [peer.history.current?.number ?? 0, peer.promise?.epoch.number ?? 0, peer.heard?.epoch.number ?? 0]);
+    const numbers = [own, ...answers.values()].flatMap((peer) => [peer.history.current?.number ?? 0, ...peer.promises.map(({ epoch }) => epoch.number), peer.heard?.epoch.number ?? 0]);
     const number = 1 + Math.max(this.#failover.book.numberMax, ...numbers);
     return { kind, epoch: { number, id: randomId(this.#host.environment.random) }, targetNodeId: own.nodeId, targetUrl: own.url };
   }
 
   /** Durable before anybody is told: from here on nothing can come of the promise. */
   async #giveUp(promise: EpochPromise, members: readonly Member[]): Promise<void> {
-    await this.#failover.book.withdraw();
-    if (this.#host.state === 'promised') this.#host.resumeFollowing();
+    await this.#failover.giveUp(promise);
     const others = members.filter((member) => member.nodeId !== this.#host.nodeId);
     await Promise.all(others.map((member) => this.#failover.askWithdraw(member, promise.epoch)));
   }

@@ -110,7 +110,7 @@ export class Node implements NodeApi {
     });
     let node: Node | undefined;
     try {
-      node = new Node(options, directory, await MemberList.load(environment.disk, directory.path), await PromiseBook.load(environment.disk, directory.path));
+      node = new Node(options, directory, await MemberList.load(environment.disk, directory.path), await PromiseBook.load(environment.disk, directory.path, directory.identity.nodeId));
       await node.#snapshots.start();
       await node.#listSalvage();
       await node.#recover();
@@ -230,19 +230,16 @@ export class Node implements NodeApi {
     await this.#openEngine();
     this.#throwIfFailed();
     this.#begin = 'recovered-as-replica';
-    const { promise } = book;
-    if (promise === null) return;
-    if (promise.targetNodeId !== this.nodeId) {
-      if (promise.kind === 'failover') this.#begin = 'recovered-promised';
-      return;
-    }
+    const { own } = book;
+    if (this.#failover.isPromised) this.#begin = 'recovered-promised';
+    if (own === undefined) return;
     // A promotion of this node that a crash interrupted: it is done, it can be finished, or it is given up.
     const { wal } = this.#engine!;
-    if (wal.history.current?.id !== promise.epoch.id) {
-      if (wal.ended?.nextEpoch.id !== promise.epoch.id) return book.withdraw();
-      await this.#commitEpochBegin('switchover', promise.epoch, 0);
+    if (wal.history.current?.id !== own.epoch.id) {
+      if (wal.ended?.nextEpoch.id !== own.epoch.id) return book.withdraw(own.epoch.id);
+      await this.#commitEpochBegin('switchover', own.epoch, 0);
     }
-    await this.#becomePrimary(promise.epoch);
+    await this.#becomePrimary(own.epoch);
     this.#begin = 'recovered-as-primary';
   }
 
@@ -543,7 +540,7 @@ export class Node implements NodeApi {
       isEnded: this.#ended() !== undefined,
       isReady: engine !== undefined && servesReads(this.#state),
       isFollowing: this.#receiver?.isFollowingPrimary() ?? false,
-      promise: book.promise,
+      promises: book.promises,
       heard: book.heard,
       members: this.#members.all,
     };
@@ -566,8 +563,11 @@ export class Node implements NodeApi {
     this.#isRejoinAllowed = false;
     // Whoever we follow holds all that we do.
     this.#acknowledgements.release((lsn) => this.#releasedError('ack-timeout', lsn, 'the primary has changed: the new one has the write, but too few others have confirmed it'), 1);
-    if (this.#state === 'bootstrapping' || this.#state === 'stopping' || this.#state === 'failed') return;
+    if (this.#state === 'bootstrapping' || isEnding(this.#state)) return;
     if (this.#sender?.isClosed === true && this.#engine !== undefined) this.#sender = this.#newSender(this.#engine);
+    // A bootstrap may have come to its end meanwhile, and have begun to follow.
+    while (this.#receiver !== undefined) await this.#stopReceiver();
+    if (isEnding(this.#state)) return;
     this.#on('primary-found');
   }
 
@@ -683,7 +683,7 @@ export class Node implements NodeApi {
   }
 
   #refuseWhenEnding(): void {
-    if (this.#state === 'stopping' || this.#state === 'failed') throw new ShiplogError('stopping', 'this node is stopping');
+    if (isEnding(this.#state)) throw new ShiplogError('stopping', 'this node is stopping');
   }
 
   async #commitEpochBegin(begin: EpochBeginKind, epoch: EpochRef, acceptedLoss: number | null): Promise<LogPoint> {
@@ -703,7 +703,7 @@ export class Node implements NodeApi {
   /** After the epoch-begin record: a crash between the two is finished by the promise to oneself. */
   async #becomePrimary(epoch: EpochRef): Promise<void> {
     await this.#directory.setIdentity({ role: 'primary', upstreamUrl: null, reignEpochId: epoch.id, fence: null });
-    await this.#failover.book.withdraw();
+    await this.#failover.book.withdrawAll();
     this.#upstreamUrl = null;
     this.#isRejoinAllowed = false;
     await this.#members.add({ nodeId: this.nodeId, name: this.nodeName, url: this.#options.advertiseUrl });
@@ -774,7 +774,9 @@ export class Node implements NodeApi {
     await this.#directory.setIdentity({ fence: null });
     this.#isRejoinAllowed = false;
     await this.#openEngine();
-    if (this.#state === 'bootstrapping') this.#on('snapshot-installed');
+    if (this.#state !== 'bootstrapping') return;
+    // Promised meanwhile: from then on it confirms nothing, also of the history that it has now.
+    this.#on(this.#failover.isPromised ? 'snapshot-installed-promised' : 'snapshot-installed');
   }
 
   async #closeEngine(reason: string): Promise<void> {
@@ -1179,4 +1181,8 @@ export class Node implements NodeApi {
 /** While the primary changes, whoever writes waits for the outcome. */
 function isChanging(state: RoleState): boolean {
   return state === 'handing-over' || state === 'handed-over';
+}
+
+function isEnding(state: RoleState): boolean {
+  return state === 'stopping' || state === 'failed';
 }

@@ -35,6 +35,8 @@ export type RoleEvent =
   | 'recovered-handed-over'
   | 'recovered-promised'
   | 'snapshot-installed'
+  /** Meanwhile this node has promised itself to a promotion. */
+  | 'snapshot-installed-promised'
   /** The upstream no longer has our position (410). */
   | 'position-gone'
   /** We hold operations that the primary's history lacks, and they are not ours to set aside. */
@@ -118,6 +120,7 @@ const TRANSITIONS: Readonly<Record<RoleState, Partial<Record<RoleEvent, Transiti
   },
   bootstrapping: {
     'snapshot-installed': FOLLOW,
+    'snapshot-installed-promised': PROMISED,
     // The snapshot lacks what this node holds: nothing is replaced.
     'history-diverged': DIVERGED,
     superseded: FENCED,

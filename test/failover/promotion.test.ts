@@ -245,7 +245,7 @@ describe('a promotion', () => {
       await a.fill(10);
       await untilEqual(cluster, a, b, c);
       const { clusterId, history } = a.node.status();
-      const other = { nodeId: 'e'.repeat(32), name: 'other', url: 'http://other', state: 'following', clusterId, history, end: { lsn: 1_000, chain: 0 }, promise: null, heard: null, members: [] };
+      const other = { nodeId: 'e'.repeat(32), name: 'other', url: 'http://other', state: 'following', clusterId, history, end: { lsn: 1_000, chain: 0 }, promises: [], heard: null, members: [] };
       const told = { rubbish: 'rubbish', nothing: null, 'half a state': { ...other, nodeId: c.node.nodeId, history: 7 }, 'a state of another node': other }[kind];
       a.crash();
       await cluster.clock.advance(5_000);
@@ -323,7 +323,7 @@ describe('a promotion', () => {
     await cluster.clock.advance(5_000);
     const wish = { force: true, acceptLoss: 0 } as const;
     const { clusterId, history } = c.node.status();
-    const told = { nodeId: c.node.nodeId, name: 'c', url: c.url, state: 'following', clusterId, history, end: { lsn: 1, chain: 0 }, promise: null, heard: null, members: [] };
+    const told = { nodeId: c.node.nodeId, name: 'c', url: c.url, state: 'following', clusterId, history, end: { lsn: 1, chain: 0 }, promises: [], heard: null, members: [] };
     cluster.network.unlisten(c.url);
     cluster.network.listen(c.url, (request) => {
       if (request.target === '/peer/promise') throw new ShiplogError('promotion-refused', 'c does not want to', { extra: { state: told } });
@@ -348,6 +348,29 @@ describe('a promotion', () => {
     expect(second).to.include({ type: 'refused', code: 'promotion-under-way', command: `bin/promote ${b.url}` });
     expect(second).to.have.property('message').that.contains('busy promoting itself');
     expect(await first).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.stopAll();
+  });
+
+  it('that is given up does not end what its target had promised to another one before', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    for (const replica of [b, c]) cluster.network.partition(a.url, replica.url);
+    await cluster.clock.advance(15_000);
+    // c waits long for a's answer, with b's promise in its hand.
+    const promoting = promotionEvents(c);
+    await cluster.clock.untilTrue(() => stateOf(b) === 'promised' && stateOf(c) === 'promised');
+    cluster.network.faultOf = ({ from, to }) => (from === b.url && to === a.url ? { refuse: true } : undefined);
+    expect(await promote(cluster, b)).to.include({ type: 'refused' });
+    expect(b.node.status().promise).to.include({ targetNodeId: c.node.nodeId });
+    expect(stateOf(b), 'confirms nothing to a').to.equal('promised');
+    cluster.network.faultOf = () => undefined;
+    cluster.network.join(a.url, b.url);
+    const alone = cluster.clock.until(a.node.write({ kind: 'put', key: 'alone', value: 'x' }, {}, { ack: 1, timeoutMs: 60_000 })).catch((error: unknown) => error);
+    expect((await cluster.clock.until(promoting)).at(-1)).to.include({ type: 'promoted', url: c.url });
+    cluster.network.heal();
+    expect(await alone).to.include({ code: 'outcome-unknown' });
+    await untilEqual(cluster, a, b, c);
     await cluster.stopAll();
   });
 });

@@ -3,7 +3,7 @@ import { type RoleEvent, type RoleState, servesReads, transition } from '../../l
 
 const STATES: readonly RoleState[] = ['starting', 'primary', 'handing-over', 'handed-over', 'bootstrapping', 'following', 'promised', 'fenced', 'diverged', 'stopping', 'failed'];
 const EVENTS: readonly RoleEvent[] = [
-  'recovered-as-primary', 'recovered-as-replica', 'recovered-without-data', 'recovered-handed-over', 'recovered-promised', 'snapshot-installed',
+  'recovered-as-primary', 'recovered-as-replica', 'recovered-without-data', 'recovered-handed-over', 'recovered-promised', 'snapshot-installed', 'snapshot-installed-promised',
   'position-gone', 'history-diverged', 'handover-begun', 'handover-failed', 'epoch-ended', 'promised', 'released', 'released-handed-over', 'epoch-opened', 'superseded',
   'primary-found', 'reseed', 'rejoin-allowed', 'stop-requested', 'fault',
 ];
@@ -59,6 +59,7 @@ const TABLE = new Map(
   promised fault → failed stop-serving
   fenced fault → failed stop-serving
   bootstrapping snapshot-installed → following start-receiver
+  bootstrapping snapshot-installed-promised → promised
   bootstrapping history-diverged → diverged
   following position-gone → bootstrapping stop-receiver bootstrap
   following history-diverged → diverged stop-receiver

@@ -135,6 +135,12 @@ export interface NodeEnd {
   readonly digest: { readonly lsn: number; readonly chain: number; readonly rowCount: number; readonly sha256: string };
 }
 
+export interface Ruin {
+  readonly nodeId: string;
+  /** Event number of the last time. */
+  readonly at: number;
+}
+
 export interface HistoryTruth {
   /**
    * The surviving history as a whole, from LSN 1, without gaps. Not just what one node's log still
@@ -147,7 +153,7 @@ export interface HistoryTruth {
   /** Every node that lives in the end. */
   readonly nodes: readonly NodeEnd[];
   /** Nodes whose disk was destroyed or rolled back at some time: no salvage can be expected of them. */
-  readonly ruinedNodeIds: readonly string[];
+  readonly ruins: readonly Ruin[];
 }
 
 /** What one checker has to say. */

@@ -103,7 +103,7 @@ export class Settlement {
   async #allow(machine: SimulatedMachine): Promise<void> {
     const tries = (this.#rejoins.get(machine) ?? 0) + 1;
     this.#rejoins.set(machine, tries);
-    const isDamaged = this.#world.ruinedNodeIds.has(machine.node!.nodeId);
+    const isDamaged = this.#world.ruins.has(machine.node!.nodeId);
     if (tries > 3 && isDamaged) await this.#world.replaceMachine(machine);
     else await this.#operators.rejoin(machine);
   }
@@ -133,7 +133,7 @@ export class Settlement {
       if (state === 'promised') {
         this.#judgePromise(machine);
         await this.#operators.promote(other ?? primary, PLAIN);
-      } else if (this.#world.ruinedNodeIds.has(machine.node!.nodeId)) await this.#world.replaceMachine(machine);
+      } else if (this.#world.ruins.has(machine.node!.nodeId)) await this.#world.replaceMachine(machine);
     }
   }
 

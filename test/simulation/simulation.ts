@@ -160,7 +160,7 @@ class Run {
    * a disk: then the file holds what survives as well. Nothing is lost by that.
    */
   #isDoneTwice(code: string): boolean {
-    return code === 'wrong-salvage' && (this.#world.ruinedNodeIds.size > 0 || this.#world.promotions.some(({ kind }) => kind === 'forced'));
+    return code === 'wrong-salvage' && (this.#world.ruins.size > 0 || this.#world.promotions.some(({ kind }) => kind === 'forced'));
   }
 
   /** What a primary had taken may be gone with its disk, whoever takes over and however. */
@@ -169,7 +169,7 @@ class Run {
     return recordIds.every((id) => {
       const position = this.#world.records.find((record) => record.id === id)?.position;
       const opened = truth.epochs.find(({ epoch }) => epoch.number === position?.epochNumber && epochTagOf(epoch.id) === position.epochTag);
-      return opened !== undefined && this.#world.ruinedNodeIds.has(opened.nodeId);
+      return opened !== undefined && this.#world.ruins.has(opened.nodeId);
     });
   }
 

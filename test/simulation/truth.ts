@@ -46,7 +46,7 @@ export class TruthFinder {
     this.#addLostWithDisks(surviving);
     const nodes: NodeEnd[] = [];
     for (const machine of this.#world.machines) nodes.push(await this.#nodeEnd(machine, log));
-    return { log, epochs: this.#epochs(), salvage: [...this.#salvage.values()], nodes, ruinedNodeIds: [...this.#world.ruinedNodeIds] };
+    return { log, epochs: this.#epochs(), salvage: [...this.#salvage.values()], nodes, ruins: [...this.#world.ruins].map(([nodeId, at]) => ({ nodeId, at })) };
   }
 
   /** Segment by segment: what is damaged in one says nothing about the next. */
@@ -155,7 +155,7 @@ export class TruthFinder {
     const node = machine.node!;
     const digest = await digestOf(node);
     const directory = machine.walDirectories().findLast((path) => path.includes(currentGeneration(machine)))!;
-    const frames = soundEnd(machine.disk.contents(directory), this.#world.ruinedNodeIds.has(node.nodeId));
+    const frames = soundEnd(machine.disk.contents(directory), this.#world.ruins.has(node.nodeId));
     const table = new Map<string, { readonly value: string; readonly lsn: number }>();
     for (const key of new Set([...keysOf(log), ...Array.from({ length: this.#world.plan.keyCount }, (_, index) => `k${index}`)])) {
       const found = node.read(key);

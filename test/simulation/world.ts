@@ -47,7 +47,7 @@ export class World {
   /** Who opened an epoch, and the moment at which its first record was handed to the log, by epoch id. */
   readonly reigns = new Map<string, { readonly nodeId: string; readonly atEvent: number }>();
   /** Nodes whose disk was lost, damaged or turned back: what they held is not promised any more. */
-  readonly ruinedNodeIds = new Set<string>();
+  readonly ruins = new Map<string, number>();
   /** Everything takes so many times as long on its way. */
   networkSlowness = 1;
   /** Faults that last at this moment. */
@@ -112,7 +112,7 @@ export class World {
   /** What this machine's disk held may be gone: nobody promises anything about it. */
   loseDisk(machine: SimulatedMachine): void {
     const { nodeId } = machine;
-    if (nodeId !== undefined) this.ruinedNodeIds.add(nodeId);
+    if (nodeId !== undefined) this.ruins.set(nodeId, this.trace.event(machine.name, 'may have lost what was on its disk'));
   }
 
   /** As after the loss of a machine: a new one of the same name, with an empty disk. */

@@ -56,6 +56,16 @@ export class Lineages {
     }
   }
 
+  /** Was this node's disk destroyed or rolled back? */
+  isRuined(nodeId: string | undefined): boolean {
+    return this.truth.ruins.some((ruin) => ruin.nodeId === nodeId);
+  }
+
+  /** Nodes beside `exceptNodeId` whose disks were destroyed or rolled back after `event`. */
+  ruinsAfter(event: number, exceptNodeId: string | undefined): number {
+    return this.truth.ruins.filter(({ nodeId, at }) => nodeId !== exceptNodeId && at > event).length;
+  }
+
   get endLsn(): number {
     return this.truth.log.length;
   }

@@ -39,7 +39,7 @@ function isExplained(read: ReadRecord, lineages: Lineages): boolean {
   if (lineages.survives(position)) return true;
   const opened = lineages.epochOf(position);
   if (opened === undefined) return false;
-  return lineages.leftBehind(position).by !== undefined || lineages.truth.ruinedNodeIds.includes(opened.nodeId);
+  return lineages.leftBehind(position).by !== undefined || lineages.isRuined(opened.nodeId);
 }
 
 function judgeCondition(record: MutationRecord, lineages: Lineages): readonly Violation[] {

@@ -78,7 +78,7 @@ class RegisterModel {
       node.log = [...this.#primary.log];
     }
     const { log } = this.#primary;
-    const truth = { log, epochs: this.#epochs, salvage: this.#salvage, nodes: this.#nodes.map(({ id }) => nodeEndOf(id, log)), ruinedNodeIds: [] };
+    const truth = { log, epochs: this.#epochs, salvage: this.#salvage, nodes: this.#nodes.map(({ id }) => nodeEndOf(id, log)), ruins: [] };
     return { records: this.#records, truth };
   }
 
@@ -237,7 +237,7 @@ class RegisterModel {
 
   /** Only for its arithmetic of epochs. */
   #lineages(): Lineages {
-    return new Lineages({ log: [], epochs: this.#epochs, salvage: [], nodes: [], ruinedNodeIds: [] });
+    return new Lineages({ log: [], epochs: this.#epochs, salvage: [], nodes: [], ruins: [] });
   }
 
   #endOf(log: readonly LoggedOperation[]): Position {

@@ -56,13 +56,21 @@ describe('check of the set of writes', () => {
     });
 
     it('expects no salvage of a destroyed disk, nor every operation of an incomplete file', () => {
-      expect(judge({ ...afterFork({}, false), ruinedNodeIds: ['n1'] }, V1, LOST)).to.deep.equal([]);
+      expect(judge({ ...afterFork({}, false), ruins: [{ nodeId: 'n1', at: 9 }] }, V1, LOST)).to.deep.equal([]);
       const { salvage, ...rest } = afterFork({});
       expect(judge({ ...rest, salvage: salvage.map((file) => ({ ...file, isComplete: false, operations: file.operations.slice(1) })) }, V1, LOST, write('a', 'v10', [7, null], null), del('a', [5, 6], null))).to.deep.equal([]);
     });
 
     it('finds a lost write that a replica had confirmed, if the promotion was not forced', () => {
       expect(judge(afterFork({}), V1, LOST_AT_1)).to.deep.equal(['lost']);
+    });
+
+    it('accepts its loss only where as many disks were lost after the answer as had confirmed it', () => {
+      const ruinedAt = (nodeId: string, at: number): HistoryTruth => ({ ...afterFork({}), ruins: [{ nodeId, at }] });
+      expect(judge(ruinedAt('n3', 5), V1, LOST_AT_1)).to.deep.equal([]);
+      expect(judge(ruinedAt('n3', 5), V1, { ...LOST_AT_1, ackReached: 2 })).to.deep.equal(['lost']);
+      expect(judge(ruinedAt('n3', 2), V1, LOST_AT_1), 'it confirmed afterwards').to.deep.equal(['lost']);
+      expect(judge(ruinedAt('n1', 5), V1, LOST_AT_1), 'that was the primary').to.deep.equal(['lost']);
     });
 
     it('finds any write that a switchover left behind', () => {

@@ -4,7 +4,7 @@
  * Where things may be: the surviving log, or a salvage file. What a client was told is stored, or was
  * shown once, is in one of them. It may only be missing from the log
  * - where the epoch that left it behind was no switchover: those lose nothing;
- * - and, if replicas had confirmed it, where that epoch was forced, within the loss that was accepted.
+ * - and, if replicas had confirmed it whose disks were not destroyed afterwards, where that epoch was forced, within the loss that was accepted.
  *   That is counted from the highest position that the promotion knew of; of what nobody had announced
  *   to it, it has to keep what was confirmed by at least `safeAck` replicas.
  * Salvage may be missing only where the disk of the primary that took the write was destroyed, or where
@@ -54,7 +54,8 @@ function complaintAbout(record: MutationRecord, by: OpenedEpoch | undefined, for
   const unforced = lineages.truth.epochs.filter((opened) => opened.begin !== 'forced' && opened.parent?.id === lineages.epochOf(record.position!)?.epoch.id && opened.firstLsn <= lsn);
   const switchover = unforced.find(({ begin }) => begin === 'switchover');
   if (switchover !== undefined) return `epoch ${switchover.epoch.number} (switchover) may not leave anything behind`;
-  if (confirmations(record) === 0) return undefined;
+  // Each of those that confirmed it may have been one whose disk was lost afterwards.
+  if (confirmations(record) <= lineages.ruinsAfter(record.endedAt ?? record.invokedAt, lineages.epochOf(record.position!)?.nodeId)) return undefined;
   if (unforced.length > 0) return `epoch ${unforced[0]!.epoch.number} (${unforced[0]!.begin}) was not forced, and ${confirmations(record)} replicas had confirmed it`;
   if (by.begin !== 'forced') return `${name} (${by.begin}) was not forced, and ${confirmations(record)} replicas had confirmed it`;
   if (by.acceptedLoss === null) return undefined;
@@ -69,7 +70,7 @@ function isSetAside(record: MutationRecord, lineages: Lineages): boolean {
   if (value !== null && lineages.isSalvaged(value)) return true;
   const text = formatPosition(position);
   if (value === null && lineages.salvagedWritesOf(key).some((write) => write.value === null && formatPosition(write.position) === text)) return true;
-  if (lineages.truth.ruinedNodeIds.includes(lineages.epochOf(position)?.nodeId ?? '')) return true;
+  if (lineages.isRuined(lineages.epochOf(position)?.nodeId)) return true;
   return lineages.truth.salvage.some((file) => !file.isComplete && lineages.includes(file.throughPosition, position));
 }
 
@@ -98,7 +99,7 @@ function judgeSeen(read: ReadRecord, sent: ReadonlyMap<string, MutationRecord>, 
   if (read.endedAt !== null && read.endedAt < write!.invokedAt) return [violation('phantom', `it was read before it was sent: ${describeRecord(read)}; ${describeRecord(write!)}`, read, write!)];
   if (lineages.lsnOfValue(value) !== undefined || lineages.isSalvaged(value)) return [];
   const opened = read.position === null ? undefined : lineages.epochOf(read.position);
-  const mayBeGone = opened !== undefined && !lineages.survives(read.position!) && (lineages.truth.ruinedNodeIds.includes(opened.nodeId) || lineages.truth.salvage.some((file) => !file.isComplete));
+  const mayBeGone = opened !== undefined && !lineages.survives(read.position!) && (lineages.isRuined(opened.nodeId) || lineages.truth.salvage.some((file) => !file.isComplete));
   return mayBeGone ? [] : [violation('lost', `it was read once, and is neither in the log nor in a salvage file: ${describeRecord(read)}`, read)];
 }
 
@@ -143,7 +144,7 @@ function judgeDeletes(mutations: readonly MutationRecord[], lineages: Lineages):
     const stored = deletes.filter(isStored).filter(({ position }) => position === null || lineages.survives(position));
     const withoutPosition = stored.filter(({ position }) => position === null);
     if (logged > possible.length) return [violation('phantom', `the log holds ${logged} deletes of ${key}, but only ${possible.length} were asked for that can be there`, ...possible)];
-    const mayBeGone = lineages.truth.ruinedNodeIds.length > 0 || lineages.truth.salvage.some((file) => !file.isComplete);
+    const mayBeGone = lineages.truth.ruins.length > 0 || lineages.truth.salvage.some((file) => !file.isComplete);
     if (withoutPosition.length > 0 && !mayBeGone && stored.length > logged + setAside) {
       return [violation('lost', `${stored.length} deletes of ${key} were answered, but log and salvage files hold only ${logged + setAside}: ${withoutPosition.map(describeRecord).join('; ')}`, ...withoutPosition)];
     }

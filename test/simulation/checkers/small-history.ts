@@ -7,7 +7,7 @@
 import type { EpochRef } from '../../../lib/base/epoch-history.ts';
 import type { DataOperation, Operation } from '../../../lib/base/operation.ts';
 import { type Position, formatPosition, parsePosition } from '../../../lib/base/position.ts';
-import type { HistoryRecord, HistoryTruth, LoggedOperation, MutationRecord, NodeEnd, OpenedEpoch, ReadRecord, SalvageFile, Violation } from '../history-record.ts';
+import type { HistoryRecord, HistoryTruth, LoggedOperation, MutationRecord, NodeEnd, OpenedEpoch, ReadRecord, Ruin, SalvageFile, Violation } from '../history-record.ts';
 import { digestOf } from './end-state.ts';
 
 /** Event numbers of beginning and end. */
@@ -37,13 +37,13 @@ export interface TruthSketch {
   /** Changes to the epochs of `log`, by tag, and those that did not survive. */
   readonly epochs?: Readonly<Record<string, Partial<Omit<OpenedEpoch, 'parent'>> & { readonly parent?: string }>>;
   readonly salvage?: readonly SalvageSketch[];
-  readonly ruinedNodeIds?: readonly string[];
+  readonly ruins?: readonly Ruin[];
 }
 
 /** Operations by their positions. */
 type SalvageSketch = Partial<Omit<SalvageFile, 'operations'>> & { readonly operations: Readonly<Record<string, string>> };
 
-export function truthOf({ log, epochs = {}, salvage = [], ruinedNodeIds = [] }: TruthSketch): HistoryTruth {
+export function truthOf({ log, epochs = {}, salvage = [], ruins = [] }: TruthSketch): HistoryTruth {
   const opened = new Map<string, OpenedEpoch>();
   const logged: LoggedOperation[] = [];
   const open = (tag: string, parentTag: string | undefined, afterLsn: number): OpenedEpoch => {
@@ -69,7 +69,7 @@ export function truthOf({ log, epochs = {}, salvage = [], ruinedNodeIds = [] }: 
     epochs: [...opened.values()],
     salvage: salvage.map(salvageOf),
     nodes: [nodeEndOf('n1', logged), nodeEndOf('n2', logged)],
-    ruinedNodeIds,
+    ruins,
   };
 }
 
