@@ -21,6 +21,7 @@ import type { PeerState } from '../failover/peer-state.ts';
 import { PromiseBook } from '../failover/promise-book.ts';
 import type { PromoteEvent, PromoteOptions } from '../failover/promote-events.ts';
 import { Promotion } from '../failover/promotion.ts';
+import { salvageNames } from '../failover/salvage-directory.ts';
 import { writeSalvage } from '../failover/salvage-writer.ts';
 import type { NodeGauges } from '../observe/metrics.ts';
 import { LogReceiver, type LogSink } from '../replication/log-receiver.ts';
@@ -65,6 +66,7 @@ export class Node implements NodeApi {
   #begin: RoleEvent = 'recovered-as-primary';
   /** Names of salvage files that wait for somebody to decide. */
   #salvage: readonly string[] = [];
+  #isListingSalvage = false;
   /** Fires when the role or the history has changed: whoever waits judges again. */
   readonly #changes = new Broadcast();
   readonly #acknowledgements: Acknowledgements;
@@ -621,8 +623,18 @@ export class Node implements NodeApi {
   }
 
   async #listSalvage(): Promise<void> {
-    const names = await this.#options.environment.disk.list(`${this.#directory.path}/salvage`);
-    this.#salvage = names.filter((name) => name.endsWith('.ndjson'));
+    this.#salvage = await salvageNames(this.#options.environment.disk, this.#directory.path);
+  }
+
+  /** Whoever decides about a file moves it away while this node runs. */
+  #refreshSalvage(): void {
+    if (this.#salvage.length === 0 || this.#isListingSalvage || isEnding(this.#state)) return;
+    this.#isListingSalvage = true;
+    void this.#listSalvage()
+      .catch((error: unknown) => this.#options.logger.warn('the salvage files could not be listed', { reason: messageOf(error) }))
+      .then(() => {
+        this.#isListingSalvage = false;
+      });
   }
 
   async #endEpoch(targetNodeId: string, nextEpoch: EpochRef): Promise<LogPoint> {
@@ -1039,6 +1051,7 @@ export class Node implements NodeApi {
   }
 
   status(): NodeStatus {
+    this.#refreshSalvage();
     const engine = this.#engine;
     const current = engine?.history.current;
     const position = (lsn: number | undefined): string => formatPosition(engine === undefined || lsn === undefined ? POSITION_ZERO : engine.history.positionOf(lsn));

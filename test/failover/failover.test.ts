@@ -59,6 +59,9 @@ describe('a change of the primary', () => {
     const [name] = a.node.status().salvage;
     const text = a.disk.contents('/data/node/salvage').get(name!)!.toString('utf8');
     expect(text).to.contain('"key":"alone","value":"only here"');
+    await a.disk.makeDirectory('/data/node/salvage/done');
+    await a.disk.rename(`/data/node/salvage/${name}`, `/data/node/salvage/done/${name}`);
+    await cluster.clock.untilTrue(() => a.node.status().salvage.length === 0);
     await cluster.stopAll();
   });
 
