@@ -108,6 +108,8 @@ async function showFile(context: CommandContext, file: LocatedSalvage, { url, ke
   const { terminal } = context;
   const comparison = await SalvageComparison.open(context, file, { needsPrimary: false, ...(url !== undefined && { url }), ...(key !== undefined && { keys: key }) });
   remarkOn(context, comparison);
+  const { reason } = comparison.reader.header;
+  if (reason !== null) terminal.note(`set aside because ${reason}`);
   const counts = noCounts();
   const tableRows: (readonly string[])[] = [];
   // `| head`: nobody wants the rest.

@@ -101,7 +101,7 @@ function fakeStatus({ name, clusterId, status }: TableRouteOptions, position: st
     positions: { durable: position, visible: position, applied: position },
     uptimeMs: 90_000,
     upstream: null,
-    members: members.map((url, index) => ({ nodeId: `member-${index}`, name: `member-${index}`, url })),
+    members: members.map((url, index) => ({ nodeId: `member-${index}`, name: `member-${index}`, url, isSettled: true })),
     followers: [],
     tasks: [],
     promise: null,
