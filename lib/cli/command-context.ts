@@ -1,8 +1,9 @@
 /** What main.ts hands to every command: the only way for a command to reach the process. */
 import type { Readable, Writable } from 'node:stream';
 import { InvalidArgumentError } from 'commander';
+import { ACK_LEVEL_EXPECTED, type AckLevel, parseAckLevel } from '../base/ack-level.ts';
 import { ShiplogError } from '../base/errors.ts';
-import { ShiplogClient } from '../client/shiplog-client.ts';
+import { ShiplogClient, type Written } from '../client/shiplog-client.ts';
 import { nodeUrl } from '../config/option-types.ts';
 import type { Environment } from '../env/environment.ts';
 import type { ExitReason } from './exit-codes.ts';
@@ -44,6 +45,20 @@ export function parseText(text: string): string {
   return text;
 }
 
+/** For commander. */
+export function parseAck(text: string): AckLevel {
+  const level = parseAckLevel(text);
+  if (level === undefined) throw new InvalidArgumentError(`Expected ${ACK_LEVEL_EXPECTED}.`);
+  return level;
+}
+
+/** `written at 1.c04d-42, also on 2 replicas` */
+export function describeWritten(verb: string, { position, ack }: Written): string {
+  if (position === null) return `${verb} in memory: not synced yet`;
+  if (ack === 'memory' || ack === 'local' || ack === 0) return `${verb} at ${position}`;
+  return `${verb} at ${position}, also on ${ack === 1 ? '1 replica' : `${ack} replicas`}`;
+}
+
 /** The node that a client command talks to: `--url`, else SHIPLOG_URL, else the primary of a local cluster. */
 export function clientOf(context: CommandContext, url: string | undefined): ShiplogClient {
   const { transport, clock } = context.environment;
@@ -62,4 +77,5 @@ export function defaultUrl(context: CommandContext): string {
 }
 
 export const URL_OPTION = ['--url <url>', `the node to ask (default: SHIPLOG_URL, else ${DEFAULT_URL})`, parseUrl] as const;
+export const ACK_OPTION = ['--ack <level>', `what the write has to reach first: ${ACK_LEVEL_EXPECTED} (default: as the server is configured)`, parseAck] as const;
 export const JSON_OPTION = ['--json', 'print JSON'] as const;

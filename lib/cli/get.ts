@@ -1,5 +1,6 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { ShiplogError } from '../base/errors.ts';
+import { parsePosition } from '../base/position.ts';
 import { printable } from '../observe/printable.ts';
 import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf, parseText } from './command-context.ts';
 
@@ -10,6 +11,7 @@ export function addGetCommand(program: Command, context: CommandContext): void {
     .description('Prints the value of a key: as it is when piped, with a newline behind it on a terminal.')
     .argument('<key>', 'the key, as it is (not percent-encoded)', parseText)
     .option(...URL_OPTION)
+    .option('--min <position>', 'wait until the node shows this position, as a write printed it', parseMin)
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
@@ -17,15 +19,23 @@ export function addGetCommand(program: Command, context: CommandContext): void {
 Examples:
   $ shiplog get greeting
   $ shiplog get greeting --url http://127.0.0.1:4466 --json
-  $ shiplog get report > report.txt || echo "exit code $?: 3 means that there is no such key"`,
+  $ shiplog get order --min 1.c04d-42
+  $ shiplog get report > report.txt || echo "exit code $?: 3 means that there is no such key"
+
+With --min, exit code 75: the node did not get there in time. 8: the position is in no surviving history.`,
     )
-    .action(async (key: string, options: { url?: string; json?: boolean }) => {
+    .action(async (key: string, { url, min, json }: { url?: string; min?: string; json?: boolean }) => {
       const { terminal } = context;
-      const found = await clientOf(context, options.url).get(key);
+      const found = await clientOf(context, url).get(key, { ...(min !== undefined && { min }) });
       if (found === undefined) throw new ShiplogError('not-found', `there is no key ${JSON.stringify(key)}`);
-      if (options.json === true) terminal.json({ key, value: found.value, position: found.position });
+      if (json === true) terminal.json({ key, value: found.value, position: found.position });
       else terminal.write(terminal.isInteractive ? `${harmless(found.value)}\n` : found.value);
     });
+}
+
+function parseMin(text: string): string {
+  if (parsePosition(text) === undefined) throw new InvalidArgumentError('Expected a position like 1.c04d-42.');
+  return text;
 }
 
 /** A value must not steer the terminal that shows it, but may have lines and columns. */

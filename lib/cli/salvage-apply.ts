@@ -3,12 +3,14 @@
  * written, each under the condition that the key is still as it was judged: whatever happened since wins.
  * Run again after it was interrupted, it finds what is written already in place.
  */
+import type { AckLevel } from '../base/ack-level.ts';
 import { ERROR_KINDS, type ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
-import type { DurableAck } from '../client/shiplog-client.ts';
 import type { SalvagedWrite } from '../failover/salvage-file.ts';
 import type { CommandContext } from './command-context.ts';
 import type { SalvageComparison } from './salvage-comparison.ts';
 import { type ClassCounts, type JudgedWrite, type OperationClass, noCounts } from './salvage-judgement.ts';
+
+export type DurableAck = Exclude<AckLevel, 'memory'>;
 
 export interface ApplyRules {
   readonly absent: boolean;

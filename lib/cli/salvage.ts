@@ -1,12 +1,12 @@
 /** `shiplog salvage`: what a failover left behind, shown, written back, or put away. */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { DurableAck } from '../client/shiplog-client.ts';
+import { parseAckLevel } from '../base/ack-level.ts';
 import { markSalvageDone } from '../failover/salvage-directory.ts';
 import { printable } from '../observe/printable.ts';
 import { type CommandContext, JSON_OPTION, URL_OPTION, parseText } from './command-context.ts';
 import { exitCodeOf } from './exit-codes.ts';
 import { canAsk, isConfirmed } from './question.ts';
-import { type ApplyAccount, type ApplyPlan, type ApplyRules, carryOutApply, describeStop, isDecided, planApply, untouched } from './salvage-apply.ts';
+import { type ApplyAccount, type ApplyPlan, type ApplyRules, type DurableAck, carryOutApply, describeStop, isDecided, planApply, untouched } from './salvage-apply.ts';
 import { SalvageComparison } from './salvage-comparison.ts';
 import { type JudgedWrite, OPERATION_CLASSES, type OperationClass, noCounts } from './salvage-judgement.ts';
 import { type LocatedSalvage, type SalvagePlaces, addPlaceOptions, chooseSalvage, collect, locateSalvage } from './salvage-location.ts';
@@ -108,6 +108,8 @@ async function showFile(context: CommandContext, file: LocatedSalvage, { url, ke
   const { terminal } = context;
   const comparison = await SalvageComparison.open(context, file, { needsPrimary: false, ...(url !== undefined && { url }), ...(key !== undefined && { keys: key }) });
   remarkOn(context, comparison);
+  const { reason } = comparison.reader.header;
+  if (reason !== null) terminal.note(`set aside because ${reason}`);
   const counts = noCounts();
   const tableRows: (readonly string[])[] = [];
   // `| head`: nobody wants the rest.
@@ -173,7 +175,7 @@ function addApply(salvage: Command, context: CommandContext): void {
     .option(...KEY_OPTION)
     .option('--absent', 'also keys that are absent now: they may have been deleted after the fork')
     .option('--overwrite', 'also keys that were written after the fork: what is newer is lost')
-    .option('--ack <level>', 'how durable each write has to be: local, all, or a number of replicas', parseAck)
+    .option('--ack <level>', 'how durable each write has to be: local, all, or a number of replicas', parseDurableAck)
     .option('--dry-run', 'say what would be written, and write nothing')
     .option('--yes', 'go on without asking')
     .option(...JSON_OPTION);
@@ -199,10 +201,10 @@ Exit code 6: of some writes it is not known whether they were carried out; run i
 }
 
 /** Not `memory`, which the server also knows: these operations were lost once already. */
-function parseAck(text: string): DurableAck {
-  if (text === 'local' || text === 'all') return text;
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('Expected local, all, or a number of replicas.');
-  return Number(text);
+function parseDurableAck(text: string): DurableAck {
+  const level = parseAckLevel(text);
+  if (level === undefined || level === 'memory') throw new InvalidArgumentError('Expected local, all, or a number of replicas.');
+  return level;
 }
 
 async function applyFile(context: CommandContext, file: LocatedSalvage, options: ApplyOptions): Promise<void> {

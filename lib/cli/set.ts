@@ -1,17 +1,19 @@
 import type { Command } from 'commander';
+import type { AckLevel } from '../base/ack-level.ts';
 import { ShiplogError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { readBody } from '../env/transport.ts';
-import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf, parseText } from './command-context.ts';
+import { ACK_OPTION, type CommandContext, JSON_OPTION, URL_OPTION, clientOf, describeWritten, parseText } from './command-context.ts';
 
 export function addSetCommand(program: Command, context: CommandContext): void {
   program
     .command('set')
     .summary('write a value')
-    .description('Writes a value. The command ends well once the value is on the disk of the primary.')
+    .description('Writes a value. The command ends well once the value is on the disk of the primary, or what --ack asks for is reached.')
     .argument('<key>', 'the key, as it is (not percent-encoded)', parseText)
     .argument('<value>', 'the value, or - for what standard input says', parseText)
     .option(...URL_OPTION)
+    .option(...ACK_OPTION)
     .option(...JSON_OPTION)
     .addHelpText(
       'after',
@@ -19,13 +21,16 @@ export function addSetCommand(program: Command, context: CommandContext): void {
 Examples:
   $ shiplog set greeting "hello, world"
   $ shiplog set report - < report.txt
-  $ shiplog set -- -5 minus-five`,
+  $ shiplog set order paid --ack 1
+  $ shiplog set -- -5 minus-five
+
+Exit code 6: it is stored by the primary but was not confirmed in time, or it is not known whether it is.`,
     )
-    .action(async (key: string, value: string, options: { url?: string; json?: boolean }) => {
+    .action(async (key: string, value: string, { url, ack, json }: { url?: string; ack?: AckLevel; json?: boolean }) => {
       const content = value === '-' ? await readText(context) : value;
-      const position = await clientOf(context, options.url).set(key, content);
-      if (options.json === true) context.terminal.json({ key, position });
-      else context.terminal.success(`OK, ${JSON.stringify(key)} written at ${position}`);
+      const written = await clientOf(context, url).set(key, content, { ...(ack !== undefined && { ack }) });
+      if (json === true) context.terminal.json({ key, ...written });
+      else context.terminal.success(`OK, ${JSON.stringify(key)} ${describeWritten('written', written)}`);
     });
 }
 

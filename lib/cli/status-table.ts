@@ -47,9 +47,21 @@ function remarksOf(url: string, status: StatusDocument): string[] {
     remarks.push(`${name} has promised itself to epoch ${promise.epoch.number}.${epochTagOf(promise.epoch.id)} of ${promise.targetUrl}; if that promotion was interrupted: bin/promote ${promise.targetUrl}`);
   }
   if (salvage.length > 0) {
-    remarks.push(`${name} keeps operations that a failover left behind, until somebody looks at them: ${salvage.map((file) => `${status.dataDirectory}/salvage/${file}`).join(', ')}`);
+    remarks.push(`${name} keeps operations that a failover left behind: ${salvage.join(', ')}; to look at them, on its machine: shiplog salvage show --data-dir ${status.dataDirectory}`);
   }
+  if (takesWrites(status)) remarks.push(...remarksOnMembers(status));
   return remarks;
+}
+
+/** Only the primary knows. While somebody is away, nobody becomes settled. */
+function remarksOnMembers({ nodeId, members, followers }: StatusDocument): string[] {
+  const others = members.filter((member) => member.nodeId !== nodeId);
+  const unsettled = others.filter((member) => member.isSettled !== true);
+  if (unsettled.length === 0) return [];
+  const away = others.filter((member) => !followers.some((follower) => follower.nodeId === member.nodeId && follower.connected));
+  const who = unsettled.map((member) => member.name).join(', ');
+  const waitingFor = away.length === 0 ? '' : `; away: ${away.map((member) => member.name).join(', ')} (where it is gone for good: shiplog forget)`;
+  return [`not counted for ack yet: ${who}; every replica has to know all members first${waitingFor}`];
 }
 
 function remarksOnPrimaries(answers: readonly NodeAnswer[], isWhole: boolean): string[] {

@@ -1,4 +1,5 @@
 /** Talks to one node over HTTP, for the command line. One instance for each node. */
+import type { AckLevel, ReachedAck } from '../base/ack-level.ts';
 import { ShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { errorFromProblem } from '../base/problem.ts';
@@ -23,14 +24,23 @@ export interface ReadValue {
   readonly position: string;
 }
 
-/** The primary's disk, that of so many replicas, or that of every member. */
-export type DurableAck = 'local' | 'all' | number;
+export interface ReadOptions {
+  /** A position: the node answers once it shows it. */
+  readonly min?: string;
+}
 
 export interface WriteOptions {
   /** Only if this is the position of the key's last write, or, where it is null, only if there is no such key. */
   readonly ifPosition?: string | null;
   /** What the write has to reach before it is answered; default: as the server's configuration says. */
-  readonly ack?: DurableAck;
+  readonly ack?: AckLevel;
+}
+
+export interface Written {
+  /** Of the write; null where it was answered before it had one. */
+  readonly position: string | null;
+  /** What the write has reached. */
+  readonly ack: ReachedAck;
 }
 
 /** The content of a node's table at one position. */
@@ -66,9 +76,13 @@ export class ShiplogClient {
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
   }
 
-  /** Undefined where there is no such key. @throws ShiplogError as the node refused, TransportError where there is no answer. */
-  async get(key: string): Promise<ReadValue | undefined> {
-    return this.#exchange({ method: 'GET', target: `/get/${encodeURIComponent(key)}`, headers: { accept: 'text/plain' } }, async (response) => {
+  /**
+   * Undefined where there is no such key. @throws ShiplogError as the node refused, e.g. `position-lost`; TransportError where
+   * there is no answer.
+   */
+  async get(key: string, { min }: ReadOptions = {}): Promise<ReadValue | undefined> {
+    const target = `/get/${encodeURIComponent(key)}${min === undefined ? '' : `?min=${encodeURIComponent(min)}`}`;
+    return this.#exchange({ method: 'GET', target, headers: { accept: 'text/plain' } }, async (response) => {
       if (response.status !== 200) return absentOrThrow(await problemOf(response));
       const value = (await readBody(response.body, LIMITS.valueBytesMax)).toString('utf8');
       return { value, position: positionIn(response) };
@@ -76,11 +90,11 @@ export class ShiplogClient {
   }
 
   /**
-   * Resolves with the position of the write.
+   * Resolves once the write has reached what was asked for.
    * @throws ShiplogError as the node refused, e.g. `precondition-failed`; `outcome-unknown` where the connection broke
    * after the request was sent.
    */
-  async set(key: string, value: string, options: WriteOptions = {}): Promise<string> {
+  async set(key: string, value: string, options: WriteOptions = {}): Promise<Written> {
     const request = {
       method: 'POST',
       target: `/set/${encodeURIComponent(key)}${queryOf(options)}`,
@@ -90,16 +104,16 @@ export class ShiplogClient {
     return this.#write(request, async (response) => {
       if (response.status !== 200) throw await problemOf(response);
       await readBody(response.body, DOCUMENT_BYTES_MAX);
-      return positionIn(response);
+      return writtenIn(response);
     });
   }
 
-  /** Resolves with the position of the deletion, or undefined where there was no such key. @throws as `set`. */
-  async del(key: string, options: WriteOptions = {}): Promise<string | undefined> {
+  /** Undefined where there was no such key. @throws as `set`. */
+  async del(key: string, options: WriteOptions = {}): Promise<Written | undefined> {
     return this.#write({ method: 'DELETE', target: `/del/${encodeURIComponent(key)}${queryOf(options)}`, headers: conditionOf(options) }, async (response) => {
       if (response.status !== 200) return absentOrThrow(await problemOf(response));
       await readBody(response.body, DOCUMENT_BYTES_MAX);
-      return positionIn(response);
+      return writtenIn(response);
     });
   }
 
@@ -265,6 +279,15 @@ function conditionOf({ ifPosition }: WriteOptions): Readonly<Record<string, stri
 
 function absentOrThrow(problem: ShiplogError): undefined {
   if (problem.code !== 'not-found') throw problem;
+}
+
+function writtenIn(response: TransportResponse): Written {
+  // A node of 0.1 does not say it: it synced every write.
+  const said = response.headers['shiplog-ack'] ?? 'local';
+  // What the node shows by then is not where the write will be.
+  if (said === 'memory') return { position: null, ack: said };
+  if (said !== 'local' && !/^\d{1,4}$/.test(said)) throw new ShiplogError('peer-protocol', `Shiplog-Ack is ${JSON.stringify(said.slice(0, 80))}, expected memory, local or a number`);
+  return { position: positionIn(response), ack: said === 'local' ? said : Number(said) };
 }
 
 /** The ETag is the position of the key's last write, in quotes. */

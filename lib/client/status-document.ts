@@ -22,7 +22,8 @@ export interface StatusDocument {
     readonly lagMs: number | null;
     readonly lastError: string | null;
   } | null;
-  readonly members: readonly { readonly nodeId: string; readonly name: string; readonly url: string }[];
+  /** Settled: every replica knows it, and it counts for acknowledgements. Nodes of 0.1 don't say it. */
+  readonly members: readonly { readonly nodeId: string; readonly name: string; readonly url: string; readonly isSettled?: boolean }[];
   readonly followers: readonly { readonly nodeId: string; readonly name: string; readonly connected: boolean; readonly lagOperations: number }[];
   readonly tasks: readonly {
     readonly name: string;

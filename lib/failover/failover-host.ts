@@ -49,8 +49,11 @@ export interface FailoverHost {
   pauseFollowing(): Promise<void>;
   /** The promotion that this node was promised to came to nothing: it does what it did before. */
   resumeFollowing(): void;
-  /** Writes operations after `forkLsn` to a salvage file, then replaces the data with a snapshot of `url`. */
-  setAside(forkLsn: number, url: string): Promise<void>;
+  /**
+   * Writes operations after `forkLsn` to a salvage file, then replaces the data with a snapshot of `url`.
+   * `openedEpoch`: the one that survives from there on, where it is known.
+   */
+  setAside(forkLsn: number, url: string, openedEpoch: EpochRef | undefined): Promise<void>;
   /** Keeps the data aside and replaces it with a snapshot of `url`, which holds all of its history. */
   replaceDamaged(url: string): Promise<void>;
   /** Finishes the writes that were taken and ends the epoch. @throws ShiplogError where nothing was ended. */

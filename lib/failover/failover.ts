@@ -326,7 +326,8 @@ export class Failover {
     const beyond = own.history.epochs.filter((epoch) => (epoch.lastLsn ?? own.end.lsn) > forkLsn);
     if (isRejoinAllowed || beyond.every((epoch) => epoch.id === reignEpochId)) {
       if (state !== 'fenced') this.#host.fence('superseded', `${primary.name} (${primary.url}) has opened epoch ${primary.history.current!.number} after LSN ${forkLsn}`);
-      await this.#host.setAside(forkLsn, primary.url);
+      const opened = primary.history.epochs.find((epoch) => epoch.firstLsn === forkLsn + 1);
+      await this.#host.setAside(forkLsn, primary.url, opened);
       await this.#book.withdrawAll();
       return;
     }

@@ -14,6 +14,8 @@ Calls:
   POST   /set/<key>   stores the body: text, one JSON string, or the form field "value" (PUT does the same)
   GET    /get/<key>   answers the value; as a JSON string with "Accept: application/json"
   DELETE /del/<key>   removes the key
+         ?ack=1       on a write: answered when a replica has it too (memory, local, a number, all)
+         ?min=<pos>   answered when this node shows that Shiplog-Position
   GET    /status      positions, members and followers of this node, as JSON
   GET    /healthz     200 while this node works      /readyz?max_lag=5s   200 while it is fresh enough too
   GET    /primary     200 on the primary             /replica?max_lag=5s  200 on a fresh replica

@@ -511,7 +511,7 @@ export class Node implements NodeApi {
       followAgain: () => this.#startReceiver(),
       pauseFollowing: () => this.#pauseFollowing(),
       resumeFollowing: () => this.#resumeFollowing(),
-      setAside: (forkLsn, url) => this.#setAside(forkLsn, url),
+      setAside: (forkLsn, url, openedEpoch) => this.#setAside(forkLsn, url, openedEpoch),
       replaceDamaged: (url) => this.#replaceDamaged(url),
       endEpoch: (targetNodeId, nextEpoch) => this.#endEpoch(targetNodeId, nextEpoch),
       untilEnded: (epochId, signal) => this.#untilEnded(epochId, signal),
@@ -589,9 +589,10 @@ export class Node implements NodeApi {
     this.#on(this.#directory.identity.role === 'primary' ? 'released-handed-over' : 'released');
   }
 
-  async #setAside(forkLsn: number, url: string): Promise<void> {
+  async #setAside(forkLsn: number, url: string, openedEpoch: EpochRef | undefined): Promise<void> {
     const { environment, logger } = this.#options;
     const engine = this.#engine!;
+    const reason = this.#directory.identity.fence?.reason;
     const name = await writeSalvage({
       disk: environment.disk,
       dataDirectory: this.#directory.path,
@@ -600,6 +601,8 @@ export class Node implements NodeApi {
       clusterId: engine.clusterId,
       nodeId: this.nodeId,
       forkLsn,
+      ...(openedEpoch !== undefined && { openedEpoch: { number: openedEpoch.number, id: openedEpoch.id } }),
+      ...(reason !== undefined && { reason }),
       generation: this.#directory.current!.generation.name,
       writtenAtMs: environment.clock.wallMs(),
     });

@@ -47,6 +47,8 @@ describe('shiplog', () => {
       [['get', 'a', 'b'], /^shiplog: too many arguments/],
       [['get', 'a', '--jsn'], /Did you mean --json\?/],
       [['get', 'a', '--url', 'ftp://x'], /Expected a URL like http:\/\/127\.0\.0\.1:4455/],
+      [['get', 'a', '--min', '42'], /Expected a position like 1\.c04d-42/],
+      [['set', 'a', 'b', '--ack', '0'], /Expected memory, local, all, or a number of replicas from 1 on/],
       [['verify', 'http://127.0.0.1:1'], /^shiplog: expected at least two URLs/],
       [['verify', '/tmp', 'http://127.0.0.1:1'], /^shiplog: expected one directory, or URLs/],
       // What Node makes of arguments that are no UTF-8.
@@ -86,8 +88,31 @@ describe('shiplog', () => {
 
     it('speak JSON', async () => {
       const { url } = await start(tableRoute());
-      expect(JSON.parse((await shiplog(['set', 'k', 'v', '--json', '--url', url])).stdout)).to.deep.equal({ key: 'k', position: '1.c04d-2' });
+      expect(JSON.parse((await shiplog(['set', 'k', 'v', '--json', '--url', url])).stdout)).to.deep.equal({ key: 'k', position: '1.c04d-2', ack: 'local' });
       expect(JSON.parse((await shiplog(['get', 'k', '--json', '--url', url])).stdout)).to.deep.equal({ key: 'k', value: 'v', position: '1.c04d-2' });
+    });
+
+    it('ask for a level, and say which one was reached', async () => {
+      const node = await start(tableRoute());
+      expect((await shiplog(['set', 'k', 'v', '--ack', '2', '--url', node.url])).stderr).to.equal('✓ OK, "k" written at 1.c04d-2, also on 2 replicas\n');
+      expect(JSON.parse((await shiplog(['set', 'k', 'v', '--ack', 'memory', '--json', '--url', node.url])).stdout)).to.deep.equal({ key: 'k', position: null, ack: 'memory' });
+      expect(JSON.parse((await shiplog(['del', 'k', '--ack', '1', '--json', '--url', node.url])).stdout)).to.deep.equal({ key: 'k', position: '1.c04d-4', ack: 1 });
+      expect(node.requests).to.deep.equal(['POST /set/k?ack=2', 'POST /set/k?ack=memory', 'DELETE /del/k?ack=1']);
+    });
+
+    it('exit with 6 where a write is stored but not confirmed', async () => {
+      const { url } = await start((_request, response) => answerProblem(response, 504, 'ack-timeout'));
+      expect(await shiplog(['set', 'k', 'v', '--ack', 'all', '--url', url])).to.deep.equal({ code: 6, stdout: '', stderr: 'shiplog: the detail of ack-timeout\n' });
+    });
+
+    it('read no older than a position, and exit with 8 where it is lost, 75 where it is not there yet', async () => {
+      const node = await start((request, response) => {
+        if (request.url!.endsWith('-9')) answerProblem(response, 410, 'position-lost');
+        else answerProblem(response, 503, 'position-not-reached');
+      });
+      expect((await shiplog(['get', 'k', '--min', '1.c04d-9', '--url', node.url])).code).to.equal(8);
+      expect((await shiplog(['get', 'k', '--min', '1.c04d-8', '--url', node.url])).code).to.equal(75);
+      expect(node.requests).to.deep.equal(['GET /get/k?min=1.c04d-9', 'GET /get/k?min=1.c04d-8']);
     });
 
     it('exit with 3 where there is no such key', async () => {

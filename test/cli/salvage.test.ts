@@ -140,6 +140,12 @@ describe('shiplog salvage', () => {
       expect(live.writes).to.deep.equal([]);
     });
 
+    it('says why the operations were set aside', async () => {
+      await writeSample(directory.path, { operations: [['put', 'k', 'v']], header: { reason: 'b holds epoch 2' } });
+      await salvage('show');
+      expect(context.said.stderr).to.match(/^set aside because b holds epoch 2\n1 absent now;/);
+    });
+
     it('speaks JSON, with whole values', async () => {
       const value = `${'long '.repeat(100)}\n\0😀`;
       await writeSample(directory.path, { operations: [['put', 'k', value]] });

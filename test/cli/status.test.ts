@@ -66,9 +66,26 @@ describe('status', () => {
       'd takes no part (diverged): beyond the fork',
       `  to have it set its own operations aside and follow: shiplog rejoin ${diverged}`,
       'q has promised itself to epoch 3.beef of http://t:1; if that promotion was interrupted: bin/promote http://t:1',
-      's keeps operations that a failover left behind, until somebody looks at them: /somewhere/data/salvage/1.c04d-9.ndjson',
+      's keeps operations that a failover left behind: 1.c04d-9.ndjson; to look at them, on its machine: shiplog salvage show --data-dir /somewhere/data',
       '',
     ]);
+  });
+
+  it('says which members count for no ack yet, and who keeps them from it', async () => {
+    const member = (name: string, isSettled: boolean) => ({ nodeId: name, name, url: `http://${name}:1`, isSettled });
+    const follower = (name: string, connected: boolean) => ({ nodeId: name, name, connected, lagOperations: 0 });
+    const members = [member('p', false), member('old', true), member('new', false)];
+    await run(await start(tableRoute({ name: 'p', status: { members, followers: [follower('new', true), follower('old', false)] } })));
+    expect(context.said.stderr).to.equal('not counted for ack yet: new; every replica has to know all members first; away: old (where it is gone for good: shiplog forget)\n');
+  });
+
+  it('says nothing of members who all count, nor what a replica believes of them', async () => {
+    const members = (isSettled: boolean) => ['p', 'r'].map((name) => ({ nodeId: name, name, url: `http://${name}:1`, isSettled }));
+    await run(
+      await start(tableRoute({ name: 'p', status: { members: members(true) } })),
+      await start(tableRoute({ name: 'r', status: { ...FOLLOWING, members: members(false) } })),
+    );
+    expect(context.said.stderr).to.equal('');
   });
 
   it('says that two nodes take themselves for the primary', async () => {

@@ -43,6 +43,8 @@ export function answerProblem(response: ServerResponse, status: number, code: st
 export interface TableRouteOptions {
   readonly name?: string;
   readonly table?: Map<string, string>;
+  /** What writes reach that ask for nothing; a node of 0.1 does not say it. */
+  readonly ack?: string;
   readonly clusterId?: string;
   readonly members?: () => readonly string[];
   /** Members of the status document that are to be different. */
@@ -55,8 +57,9 @@ export function tableRoute(options: TableRouteOptions = {}): FakeRoute {
   let lsn = 1;
   return (request, response, body) => {
     const position = (): string => `1.c04d-${lsn}`;
-    const [, verb, rawKey] = /^\/([a-z]+)\/?([^?]*)/.exec(request.url ?? '') ?? [];
+    const [, verb, rawKey, query] = /^\/([a-z]+)\/?([^?]*)\??(.*)/.exec(request.url ?? '') ?? [];
     const key = decodeURIComponent(rawKey ?? '');
+    const ack = new URLSearchParams(query).get('ack') ?? options.ack;
     response.setHeader('Shiplog-Position', position());
     if (verb === 'healthz') {
       response.end('ok\n');
@@ -66,10 +69,12 @@ export function tableRoute(options: TableRouteOptions = {}): FakeRoute {
     } else if (verb === 'set') {
       table.set(key, JSON.parse(body) as string);
       lsn += 1;
-      response.setHeader('ETag', `"${position()}"`);
+      if (ack !== undefined) response.setHeader('Shiplog-Ack', ack);
+      if (ack !== 'memory') response.setHeader('ETag', `"${position()}"`);
       response.end('OK');
     } else if (verb === 'del' && table.delete(key)) {
       lsn += 1;
+      if (ack !== undefined) response.setHeader('Shiplog-Ack', ack);
       response.setHeader('ETag', `"${position()}"`);
       response.end('OK');
     } else if (verb === 'status') {
@@ -96,7 +101,7 @@ function fakeStatus({ name, clusterId, status }: TableRouteOptions, position: st
     positions: { durable: position, visible: position, applied: position },
     uptimeMs: 90_000,
     upstream: null,
-    members: members.map((url, index) => ({ nodeId: `member-${index}`, name: `member-${index}`, url })),
+    members: members.map((url, index) => ({ nodeId: `member-${index}`, name: `member-${index}`, url, isSettled: true })),
     followers: [],
     tasks: [],
     promise: null,

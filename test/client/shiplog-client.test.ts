@@ -34,11 +34,36 @@ describe('ShiplogClient', () => {
 
   it('writes, reads and deletes, and says at which position', async () => {
     const client = await clientOf(tableRoute());
-    expect(await client.set('greeting', 'hello')).to.equal('1.c04d-2');
+    expect(await client.set('greeting', 'hello')).to.deep.equal({ position: '1.c04d-2', ack: 'local' });
     expect(await client.get('greeting')).to.deep.equal({ value: 'hello', position: '1.c04d-2' });
-    expect(await client.del('greeting')).to.equal('1.c04d-3');
+    expect(await client.del('greeting')).to.deep.equal({ position: '1.c04d-3', ack: 'local' });
     expect(await client.get('greeting')).to.equal(undefined);
     expect(await client.del('greeting')).to.equal(undefined);
+  });
+
+  it('asks for a level, and says which one was reached', async () => {
+    const client = await clientOf(tableRoute({ ack: '2' }));
+    expect(await client.set('a', 'b')).to.deep.equal({ position: '1.c04d-2', ack: 2 });
+    expect(await client.set('a', 'b', { ack: 1 })).to.deep.equal({ position: '1.c04d-3', ack: 1 });
+    expect(await client.del('a', { ack: 'local' })).to.deep.equal({ position: '1.c04d-4', ack: 'local' });
+    expect(nodes[0]!.requests).to.deep.equal(['POST /set/a', 'POST /set/a?ack=1', 'DELETE /del/a?ack=local']);
+  });
+
+  it('takes no position for that of a write which has none yet', async () => {
+    const client = await clientOf(tableRoute({ ack: 'memory' }));
+    expect(await client.set('a', 'b')).to.deep.equal({ position: null, ack: 'memory' });
+  });
+
+  it('believes no level that there is not', async () => {
+    const client = await clientOf(tableRoute({ ack: 'plenty' }));
+    expect(await failureOf(client.set('a', 'b'))).to.have.property('code', 'peer-protocol');
+  });
+
+  it('hands a position back', async () => {
+    const client = await clientOf(tableRoute({ table: new Map([['a', 'b']]) }));
+    await client.get('a', { min: '1.c04d-1' });
+    await client.get('a');
+    expect(nodes[0]!.requests).to.deep.equal(['GET /get/a?min=1.c04d-1', 'GET /get/a']);
   });
 
   for (const key of ['a/b', '..', '%2F', 'a?b#c', '__proto__', '\0', '🚢', ' ']) {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { SalvageHeader } from '../../lib/failover/salvage-file.ts';
 import { end, promote, threeNodes, untilEqual } from './three-nodes.ts';
 
 describe('a change of the primary', () => {
@@ -59,6 +60,10 @@ describe('a change of the primary', () => {
     const [name] = a.node.status().salvage;
     const text = a.disk.contents('/data/node/salvage').get(name!)!.toString('utf8');
     expect(text).to.contain('"key":"alone","value":"only here"');
+    const header = JSON.parse(text.split('\n')[0]!) as SalvageHeader;
+    const { id, number } = b.node.status().epoch!;
+    expect(header.openedEpoch).to.deep.equal({ number, id });
+    expect(header.reason).to.match(/^. \(http:\/\/.\) (holds|has opened) epoch 2/);
     await a.disk.makeDirectory('/data/node/salvage/done');
     await a.disk.rename(`/data/node/salvage/${name}`, `/data/node/salvage/done/${name}`);
     await cluster.clock.untilTrue(() => a.node.status().salvage.length === 0);
