@@ -2,8 +2,9 @@
  * What a node must not forget about promotions: whom it has promised itself to, and the highest
  * position that it heard the primary announce. Both are durable before anybody is told.
  *
- * A later promise, to another target, does not end an earlier one: should nothing come of the later
- * promotion, the earlier one may still be under way, and counts on us.
+ * A later promise does not end an earlier one: should nothing come of the later promotion, the earlier
+ * one may still be under way, and counts on us. That holds for one target too: it may have opened its
+ * epoch with the earlier promise. Each ends when its target says so.
  */
 import type { EpochRef } from '../base/epoch-history.ts';
 import type { Disk } from '../env/disk.ts';
@@ -29,7 +30,7 @@ export interface HeardPosition {
 }
 
 interface Content {
-  /** In the order in which they were made, numbers rising; one of each target. */
+  /** In the order in which they were made, numbers rising. */
   readonly promises: readonly EpochPromise[];
   readonly heard: HeardPosition | null;
   /** Highest number ever promised: a later promise needs a higher one. */
@@ -82,7 +83,7 @@ export class PromiseBook {
   /** Resolves once the promise is durable. What this node had promised to itself is over then. */
   async make(promise: EpochPromise): Promise<void> {
     await this.#change(({ promises, numberMax }) => ({
-      promises: [...promises.filter(({ targetNodeId }) => targetNodeId !== promise.targetNodeId && targetNodeId !== this.#nodeId), promise],
+      promises: [...promises.filter(({ targetNodeId }) => targetNodeId !== this.#nodeId), promise],
       numberMax: Math.max(numberMax, promise.epoch.number),
     }));
   }

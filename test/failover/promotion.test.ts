@@ -373,4 +373,38 @@ describe('a promotion', () => {
     await untilEqual(cluster, a, b, c);
     await cluster.stopAll();
   });
+
+  it('that is given up gives the promise back that it took over: that one may have been kept', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    for (const each of [b, c]) cluster.network.partition(a.url, each.url);
+    await cluster.clock.advance(15_000);
+    // b opens its epoch with c's promise, and is cut off before anybody hears of it.
+    cluster.network.faultOf = ({ from }) => (from === b.url && stateOf(b) === 'primary' ? { refuse: true } : undefined);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
+    for (const each of [a, c]) cluster.network.partition(b.url, each.url);
+    cluster.network.join(a.url, c.url);
+    expect(c.node.status().promise).to.include({ targetNodeId: b.node.nodeId });
+    // The old primary gets a later promise of c, and has to give that up.
+    cluster.network.faultOf = ({ from, target }) => {
+      if (from === a.url && target === '/peer/promise') file.failing = '/wal/';
+      return undefined;
+    };
+    expect(await promote(cluster, a, { force: true, acceptLoss: 0 })).to.include({ type: 'refused', code: 'disk-full' });
+    expect(c.node.status().promise).to.include({ targetNodeId: a.node.nodeId });
+    file.failing = undefined;
+    await cluster.clock.advance(10_000);
+    expect(c.node.status().promise, 'c confirms nothing to the old primary').to.include({ targetNodeId: b.node.nodeId });
+    await c.stop();
+    await c.start();
+    await cluster.clock.advance(10_000);
+    expect(stateOf(c)).to.equal('promised');
+    cluster.network.heal();
+    await cluster.clock.untilTrue(() => c.node.status().upstream?.url === b.url && c.node.status().promise === null);
+    await cluster.clock.until(b.put('after', 'y'));
+    await untilEqual(cluster, a, b, c);
+    await cluster.stopAll();
+  });
 });

@@ -2,7 +2,7 @@
  * Many seeds, on all cores: worker processes take a few seeds at a time from one counter, so that none
  * waits for another, and a seed that never ends is noticed.
  */
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { type Counters, addCounts, noCounts } from './counters.ts';
 import type { ProfileName } from './plan.ts';
@@ -18,12 +18,17 @@ export interface CampaignOptions {
   /** Called after each seed. */
   readonly onSeed?: (report: SeedReport, progress: { readonly done: number; readonly failed: number }) => void;
   readonly workers?: number;
+  /** Name of a safeguard to take away: see mutants/. */
+  readonly mutant?: string;
+  /** Ends at the first seed that fails. */
+  readonly untilFailure?: boolean;
 }
 
 export interface SeedOrder {
   readonly seed: number;
   readonly steps: number;
   readonly profile: ProfileName;
+  readonly mutant?: string;
 }
 
 export interface SeedReport {
@@ -70,14 +75,14 @@ class Campaign {
 
   /** One worker process, as long as there are seeds and time. */
   async work(): Promise<void> {
-    let worker = startWorker();
+    let worker = startWorker(this.#options.mutant);
     try {
       for (let seed = this.#take(); seed !== undefined; seed = this.#take()) {
-        const report = await runAt(worker, { seed, steps: this.#options.steps, profile: this.#options.profile });
+        const report = await runAt(worker, { seed, steps: this.#options.steps, profile: this.#options.profile, ...(this.#options.mutant !== undefined && { mutant: this.#options.mutant }) });
         if (report.traceHash === '') {
           // It ended or hung: the next seed gets a new one.
           worker.kill('SIGKILL');
-          worker = startWorker();
+          worker = startWorker(this.#options.mutant);
         }
         this.#note(report);
       }
@@ -88,6 +93,7 @@ class Campaign {
 
   #take(): number | undefined {
     const { seeds, fromSeed, budgetMs } = this.#options;
+    if (this.#options.untilFailure === true && this.#failures.length > 0) return undefined;
     if (this.#taken >= seeds || performance.now() - this.#startMs > budgetMs) return undefined;
     this.#taken += 1;
     return fromSeed + this.#taken - 1;
@@ -101,8 +107,11 @@ class Campaign {
   }
 }
 
-function startWorker(): ChildProcess {
-  return fork(new URL('worker.ts', import.meta.url), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+function startWorker(mutant: string | undefined): ChildProcess {
+  const stdio: StdioOptions = ['ignore', 'inherit', 'inherit', 'ipc'];
+  const worker = new URL('worker.ts', import.meta.url);
+  if (mutant === undefined) return fork(worker, { stdio });
+  return fork(worker, { stdio, execArgv: ['--import', new URL('mutants/load-mutant.ts', import.meta.url).href], env: { ...process.env, SHIPLOG_TEST_MUTANT: mutant } });
 }
 
 function runAt(worker: ChildProcess, order: SeedOrder): Promise<SeedReport> {

@@ -189,7 +189,11 @@ export class World {
 
   noteStartFailure(machine: SimulatedMachine, error: unknown): void {
     this.trace.event(machine.name, `does not start: ${isShiplogError(error) ? error.code : ''} ${messageOf(error)}`);
-    if (isShiplogError(error, 'log-damaged')) this.counters.damageRefusals += 1;
+    if (isShiplogError(error, 'log-damaged')) {
+      this.counters.damageRefusals += 1;
+      // Crashes and power cuts tear a log's tail; only what the nemesis does to a disk damages one.
+      if (!this.ruins.has(machine.nodeId ?? '')) this.violate('unexpected-damage', `${machine.name} refuses its own log: ${error.message}`);
+    }
     this.#judgeError(machine, error, REASONS_NOT_TO_START);
   }
 
