@@ -296,7 +296,8 @@ export class Node implements NodeApi {
       nodeName: this.nodeName,
       members: this.#members,
       heartbeat: () => this.#heartbeat(),
-      keepsMembers: () => this.role === 'primary',
+      // Also in the moment in which it becomes the primary: see addFollowers.
+      keepsMembers: () => this.#directory.identity.role === 'primary',
       onConfirmed: () => this.#acknowledgements.noteChange(),
     });
   }
