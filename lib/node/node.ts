@@ -1115,10 +1115,10 @@ export class Node implements NodeApi {
 
   /** How long ago this node last knew that it had all that the primary had; null = never yet. */
   #lagMs(): number | null {
-    const { status } = this.#receiver ?? {};
-    if (status?.caughtUpMs === undefined) return null;
-    const isCaughtUp = status.isConnected && (this.#engine?.table.visible.lsn ?? 0) >= status.heartbeat!.lsn;
-    return isCaughtUp ? 0 : Math.round(this.#options.environment.clock.monotonicMs() - status.caughtUpMs);
+    const receiver = this.#receiver;
+    const caughtUpMs = receiver?.status.caughtUpMs;
+    if (receiver === undefined || caughtUpMs === undefined) return null;
+    return receiver.hasCaughtUp ? 0 : Math.round(this.#options.environment.clock.monotonicMs() - caughtUpMs);
   }
 
   health(): Verdict {

@@ -197,7 +197,8 @@ export class LogReceiver {
         return;
       case 'heartbeat':
         if (control.path.includes(nodeId)) throw new ShiplogError('peer-protocol', `${upstreamUrl} gets its log from this node: a circle`);
-        if (control.wallMs !== this.#heartbeat?.wallMs || control.lsn !== this.#heartbeat.lsn) this.#primaryHeardMs = this.#options.clock.monotonicMs();
+        // Words without a path are no primary's, and those that were heard before say nothing about now.
+        if (control.path.length > 0 && (control.wallMs !== this.#heartbeat?.wallMs || control.lsn !== this.#heartbeat.lsn)) this.#primaryHeardMs = this.#options.clock.monotonicMs();
         this.#heartbeat = control;
         this.#options.onHeartbeat?.(control);
         this.#noteProgress();
@@ -211,9 +212,13 @@ export class LogReceiver {
     }
   }
 
-  /** Everything the primary had at its last heartbeat is visible here: not behind at this moment. */
+  /** Everything the primary had at its last heartbeat is visible here, and it is alive: not behind at this moment. */
+  get hasCaughtUp(): boolean {
+    return this.isFollowingPrimary() && this.#heartbeat !== undefined && this.#options.sink.visibleLsn >= this.#heartbeat.lsn;
+  }
+
   #noteProgress(): void {
-    if (this.#heartbeat !== undefined && this.#options.sink.visibleLsn >= this.#heartbeat.lsn) this.#caughtUpMs = this.#options.clock.monotonicMs();
+    if (this.hasCaughtUp) this.#caughtUpMs = this.#options.clock.monotonicMs();
   }
 }
 
