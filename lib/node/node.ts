@@ -54,6 +54,8 @@ export class Node implements NodeApi {
   #engine: Engine | undefined;
   #sender: LogSender | undefined;
   #receiver: LogReceiver | undefined;
+  /** Monotonic ms at which the upstream said that our history is not its own. */
+  #refusedMs = Number.NEGATIVE_INFINITY;
   /** The primary's last words, through whichever upstream. */
   #lastHeartbeat: HeartbeatFrame | undefined;
   #groupCommit: GroupCommit | undefined;
@@ -431,6 +433,7 @@ export class Node implements NodeApi {
         return this.#on('position-gone');
       case 'history-diverged':
       case 'follower-ahead':
+        this.#refusedMs = this.#options.environment.clock.monotonicMs();
         // Whether we have left the history, or the upstream has, is judged from all members' histories.
         this.#options.logger.warn('the upstream has another history', { code: error.code, reason: error.message });
         return this.#failover.wake();
@@ -509,7 +512,7 @@ export class Node implements NodeApi {
       fence: (kind, reason) => this.#fence(kind, reason),
       diverge: (reason) => this.#diverge(reason),
       follow: (url) => this.#follow(url),
-      followAgain: () => this.#startReceiver(),
+      followAgain: () => this.#followAgain(),
       pauseFollowing: () => this.#pauseFollowing(),
       resumeFollowing: () => this.#resumeFollowing(),
       setAside: (forkLsn, url, openedEpoch) => this.#setAside(forkLsn, url, openedEpoch),
@@ -557,6 +560,11 @@ export class Node implements NodeApi {
     // A restart must not take writes either, also where nobody answers then.
     void this.#directory.setIdentity({ fence: { kind, reason } }).catch((error: unknown) => this.#fail(error));
     this.#failover.wake();
+  }
+
+  /** An upstream that has just refused would refuse again: it is asked once a second, not as fast as it answers. */
+  #followAgain(): void {
+    if (this.#options.environment.clock.monotonicMs() - this.#refusedMs >= LIMITS.heartbeatIntervalMs) this.#startReceiver();
   }
 
   async #follow(url: string): Promise<void> {
