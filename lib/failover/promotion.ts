@@ -212,6 +212,8 @@ export class Promotion {
         } catch (error) {
           // It answered, but gave no promise: where it is still counts, as a reason against.
           if (!isShiplogError(error) || error.code === 'peer-protocol') return;
+          // Somebody else answers at that URL, for instance a node on an empty disk: the member itself is silent.
+          if (error.code === 'other-cluster') return;
           refusals.push(messageOf(error));
           const told = toldState(error);
           if (told?.nodeId === member.nodeId) answers.set(member.nodeId, told);
