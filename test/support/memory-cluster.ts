@@ -4,7 +4,7 @@
  */
 import { ShiplogError } from '../../lib/base/errors.ts';
 import { formatPosition } from '../../lib/base/position.ts';
-import type { Transport, TransportRequest, TransportResponse } from '../../lib/env/transport.ts';
+import type { Transport, TransportHandler, TransportRequest, TransportResponse } from '../../lib/env/transport.ts';
 import { SILENT_LOGGER, type Logger } from '../../lib/observe/logger.ts';
 import type { NodeOptions } from '../../lib/node/node-options.ts';
 import { Node } from '../../lib/node/node.ts';
@@ -20,8 +20,11 @@ export class MemoryCluster {
   readonly network = new MemoryNetwork(this.clock);
   readonly random: SeededRandom;
   readonly machines: Machine[] = [];
+  /** What stands between a node and the network. */
+  readonly handlerOf: (node: Node) => TransportHandler;
 
-  constructor(seed = 1) {
+  constructor(seed = 1, handler: (node: Node) => TransportHandler = handlerOf) {
+    this.handlerOf = handler;
     this.random = new SeededRandom(seed);
   }
 
@@ -48,11 +51,17 @@ export class MemoryCluster {
   }
 }
 
+/** A disk as it was, with what was applied to the tables on it. */
+export interface DiskImage {
+  readonly disk: MemoryDisk;
+  readonly stores: MemoryStores;
+}
+
 /** A disk, and the node that runs on it now and then. */
 export class Machine {
   readonly name: string;
   readonly url: string;
-  readonly stores: MemoryStores;
+  stores: MemoryStores;
   readonly #cluster: MemoryCluster;
   readonly #options: Partial<NodeOptions>;
   readonly #random: SeededRandom;
@@ -69,7 +78,11 @@ export class Machine {
     this.url = `http://${name}`;
     this.disk = disk;
     this.#random = new SeededRandom(cluster.random.below(1_000_000));
-    this.stores = new MemoryStores(() => this.disk, cluster.clock);
+    this.stores = this.#newStores();
+  }
+
+  #newStores(): MemoryStores {
+    return new MemoryStores(() => this.disk, this.#cluster.clock);
   }
 
   get node(): Node {
@@ -114,7 +127,7 @@ export class Machine {
       ...more,
     });
     this.#node = node;
-    network.listen(this.url, handlerOf(node));
+    network.listen(this.url, this.#cluster.handlerOf(node));
     await node.takeUpRole();
     return node;
   }
@@ -137,12 +150,38 @@ export class Machine {
    * rest, the table as many of its transactions since the last checkpoint as `keepTransactions` says.
    */
   crash(options: CrashOptions = {}, next: Partial<MemoryDiskOptions> = {}, keepTransactions = (atRisk: number): number => this.#random.below(atRisk + 1)): void {
+    this.#endProcess();
+    this.disk = this.disk.crash(options, next);
+    this.stores.crash(keepTransactions);
+  }
+
+  /** The process goes, and nothing else: what it wrote is there, synced or not. */
+  kill(next: Partial<MemoryDiskOptions> = {}): void {
+    this.#endProcess();
+    this.disk = this.disk.kill(next);
+  }
+
+  #endProcess(): void {
     this.#incarnation?.clock.end();
     this.#incarnation?.transport.end();
     this.#cluster.network.unlisten(this.url);
-    this.disk = this.disk.crash(options, next);
-    this.stores.crash(keepTransactions);
     this.#node = undefined;
+  }
+
+  /** A copy of the disk of a machine that is down. */
+  image(): DiskImage {
+    const disk = this.disk.kill();
+    this.disk = this.disk.kill();
+    const stores = this.#newStores();
+    stores.copyFrom(this.stores);
+    return { disk, stores };
+  }
+
+  /** Puts another disk into a machine that is down; an empty one where none is given. */
+  mount(image: DiskImage | undefined, next: Partial<MemoryDiskOptions> = {}): void {
+    this.disk = image?.disk.kill(next) ?? new MemoryDisk({ seed: this.#random.below(1_000_000), ...next });
+    this.stores = this.#newStores();
+    if (image !== undefined) this.stores.copyFrom(image.stores);
   }
 
   put(key: string, value: string): Promise<unknown> {

@@ -21,6 +21,8 @@ export interface FlowFault {
   readonly flipByte?: number;
   /** Hands on pieces of at most this many bytes. */
   readonly pieceBytes?: number;
+  /** Hands on every piece twice, as a proxy does that tries again what had arrived. */
+  readonly repeats?: boolean;
 }
 
 export interface Fault {
@@ -349,6 +351,7 @@ class Exchange {
     const endByte = Math.min(fault.cutAfterBytes ?? Infinity, fault.stallAfterBytes ?? Infinity);
     let rest: Buffer = Buffer.alloc(0);
     let offset = 0;
+    let isRepeated = false;
     void (isRequest ? this.#clientEnd : this.#serverEnd).promise.then(() => {
       // Not waited for: a writer in the middle of a wait without end would hold up everybody.
       chunks.return?.().catch(() => {});
@@ -368,6 +371,11 @@ class Exchange {
       const count = Math.min(rest.length, endByte - offset, fault.pieceBytes ?? Infinity);
       if (count === 0) return await this.#stopHere(fault);
       const piece = rest.subarray(0, count);
+      if (fault.repeats === true && !isRepeated) {
+        isRepeated = true;
+        return { done: false, value: Buffer.from(piece) };
+      }
+      isRepeated = false;
       if (fault.flipByte !== undefined && fault.flipByte >= offset && fault.flipByte < offset + count) piece[fault.flipByte - offset]! ^= 0x10;
       rest = rest.subarray(count);
       offset += count;
