@@ -54,6 +54,8 @@ export const LIMITS = {
   bodyIdleMs: 10_000,
   cleanStopMs: 10_000,
   membersMax: 1_000,
+  /** Addresses of nodes that were members once. */
+  formerUrlsMax: 16,
 } as const;
 
 assert(LIMITS.framePayloadBytesMax >= LIMITS.valueBytesMax + LIMITS.keyBytesMax + 64, 'the largest operation fits a frame');

@@ -15,6 +15,8 @@ export interface FailoverHost {
   readonly nodeId: string;
   readonly members: MemberList;
   readonly state: RoleState;
+  /** Other nodes, as the configuration names them. */
+  readonly peerUrls: readonly string[];
   readonly upstreamUrl: string | null;
   /** The upstream was the primary: it is left when it is not any more. Else it is a replica that was given. */
   readonly followsPrimary: boolean;

@@ -122,19 +122,29 @@ export class Failover {
     });
   }
 
-  /** The members' states; where none of them is the primary, also the states of those whom they name. */
+  /** The members' states; where none of them is the primary, also those of nodes that are known otherwise. */
   async #askAround(): Promise<ReadonlyMap<string, PeerState>> {
     const urls = this.#urlsToAsk();
-    const asked = await this.askStates(urls);
-    const { state, clusterId, url } = this.#host.peerState();
-    if (state === 'primary' || state === 'handing-over' || [...asked.values()].some((peer) => peer.state === 'primary')) return asked;
-    // Who was away for long may never have heard of the node that is the primary now.
-    const named = new Set([...asked.values()].flatMap((peer) => (peer.clusterId === clusterId ? peer.members.map((member) => member.url) : [])));
-    for (const each of [...urls, url]) named.delete(each);
-    return named.size === 0 ? asked : new Map([...asked, ...(await this.askStates([...named]))]);
+    const asked = await this.askStates(urls ?? []);
+    if (urls === undefined || [...asked.values()].some((peer) => peer.state === 'primary')) return asked;
+    const further = this.#furtherUrls([...asked.values()]).filter((url) => !urls.includes(url));
+    return further.length === 0 ? asked : new Map([...asked, ...(await this.askStates(further))]);
   }
 
-  #urlsToAsk(): readonly string[] {
+  /** Beyond the members: who was away for long, or was forgotten, may know nobody who knows the primary, or be one itself. */
+  #furtherUrls(peers: readonly PeerState[]): readonly string[] {
+    const { members, peerUrls } = this.#host;
+    const { state, clusterId, url } = this.#host.peerState();
+    const isPrimary = state === 'primary' || state === 'handing-over';
+    const named = isPrimary ? [] : peers.flatMap((peer) => (peer.clusterId === clusterId ? peer.members.map((member) => member.url) : []));
+    const urls = new Set([...named, ...members.formerUrls, ...peerUrls]);
+    if (isPrimary) for (const member of members.all) urls.delete(member.url);
+    urls.delete(url);
+    return [...urls];
+  }
+
+  /** Undefined where there is nothing to look for. */
+  #urlsToAsk(): readonly string[] | undefined {
     const { state, members, nodeId, upstreamUrl } = this.#host;
     const own = this.#host.peerState();
     const others = members.all.filter((member) => member.nodeId !== nodeId);
@@ -144,7 +154,7 @@ export class Failover {
         return others.filter((member) => !this.#host.isStreamingTo(member.nodeId)).map((member) => member.url);
       case 'following':
       case 'bootstrapping':
-        if (own.isFollowing && !this.#host.isLeftBehind && !this.#hasOwnPromise()) return [];
+        if (own.isFollowing && !this.#host.isLeftBehind && !this.#hasOwnPromise()) return undefined;
         break;
       case 'handed-over':
       case 'promised':
@@ -154,7 +164,7 @@ export class Failover {
       case 'starting':
       case 'stopping':
       case 'failed':
-        return [];
+        return undefined;
     }
     const targets = this.#book.promises.map(({ targetUrl }) => targetUrl);
     return [...new Set([...others.map((member) => member.url), ...(upstreamUrl === null ? [] : [upstreamUrl]), ...targets])].filter((url) => url !== own.url);
@@ -515,10 +525,11 @@ export class Failover {
 
   // ——— after a restart ———
 
-  /** The members' states, asked before a primary takes writes again. Those that don't answer delay it by a moment. */
-  async askMembers(): Promise<ReadonlyMap<string, PeerState>> {
+  /** What all known nodes say, asked before a primary takes writes again. Those that don't answer delay it by a moment. */
+  async askAll(): Promise<ReadonlyMap<string, PeerState>> {
     const { members, nodeId } = this.#host;
-    return this.askStates(members.all.filter((member) => member.nodeId !== nodeId).map((member) => member.url));
+    const memberUrls = members.all.filter((member) => member.nodeId !== nodeId).map((member) => member.url);
+    return this.askStates([...new Set([...memberUrls, ...this.#furtherUrls([])])]);
   }
 
   async noteHeard(heard: HeardPosition): Promise<void> {

@@ -187,7 +187,7 @@ export class Node implements NodeApi {
 
   async #begun(): Promise<void> {
     if (this.#begin !== 'recovered-as-primary') return this.#on(this.#begin);
-    for (const peer of (await this.#failover.askMembers()).values()) {
+    for (const peer of (await this.#failover.askAll()).values()) {
       if (this.#state !== 'starting' || this.#failover.judgeRival(peer)) return;
     }
     if (this.#state === 'starting') this.#on('recovered-as-primary');
@@ -478,6 +478,7 @@ export class Node implements NodeApi {
       logger: this.#options.logger,
       members: this.#members,
       failed: this.failed,
+      peerUrls: this.#options.peers,
       get nodeId() {
         return node.nodeId;
       },
@@ -726,6 +727,7 @@ export class Node implements NodeApi {
 
   /** After the epoch-begin record: a crash between the two is finished by the promise to oneself. */
   async #becomePrimary(epoch: EpochRef): Promise<void> {
+    if (this.#upstreamUrl !== null) await this.#members.keepUrl(this.#upstreamUrl);
     await this.#directory.setIdentity({ role: 'primary', upstreamUrl: null, reignEpochId: epoch.id, fence: null });
     await this.#failover.book.withdrawAll();
     this.#upstreamUrl = null;

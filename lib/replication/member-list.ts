@@ -4,6 +4,9 @@
  * A promotion asks the members that its target knows. So a replica counts for acknowledgements only
  * once it is settled: every other replica has stored a list that contains it, and none can become the
  * primary without asking it.
+ *
+ * Addresses of nodes that left the list are kept: an old primary that was forgotten and comes back all
+ * the same has to hear that there is another one.
  */
 import { hash } from 'node:crypto';
 import { LIMITS } from '../base/limits.ts';
@@ -19,73 +22,96 @@ export interface Member {
   readonly isSettled?: boolean;
 }
 
+interface MemberListContent {
+  readonly members: readonly Member[];
+  readonly formerUrls: readonly string[];
+}
+
 const FILE_NAME = 'members.json';
 
 export class MemberList {
   readonly #disk: Disk;
   readonly #directory: string;
-  #members: readonly Member[];
+  #content: MemberListContent;
   #saving: Promise<void> = Promise.resolve();
   /** What the file holds. */
-  #saved: readonly Member[];
+  #saved: MemberListContent;
   readonly #listeners = new Set<() => void>();
 
-  private constructor(disk: Disk, directory: string, members: readonly Member[]) {
+  private constructor(disk: Disk, directory: string, content: MemberListContent) {
     this.#disk = disk;
     this.#directory = directory;
-    this.#members = members;
-    this.#saved = members;
+    this.#content = content;
+    this.#saved = content;
   }
 
   static async load(disk: Disk, directory: string): Promise<MemberList> {
-    const stored = (await readDurableJson(disk, directory, FILE_NAME)) as { members: readonly Member[] } | undefined;
-    return new MemberList(disk, directory, stored?.members ?? []);
+    const stored = (await readDurableJson(disk, directory, FILE_NAME)) as Partial<MemberListContent> | undefined;
+    return new MemberList(disk, directory, { members: stored?.members ?? [], formerUrls: stored?.formerUrls ?? [] });
   }
 
   get all(): readonly Member[] {
-    return this.#members;
+    return this.#content.members;
+  }
+
+  /** Where nodes were that this one knew and does not count as members any more; oldest first. */
+  get formerUrls(): readonly string[] {
+    return this.#content.formerUrls;
   }
 
   /** Says who is in the list; two nodes with equal digests know the same members. */
   get digest(): string {
-    return digestOf(this.#members);
+    return digestOf(this.all);
   }
 
   /** The digest of the list that a crash would leave. */
   get savedDigest(): string {
-    return digestOf(this.#saved);
+    return digestOf(this.#saved.members);
   }
 
   /** Resolves once the member is in the durable list. A known id with another name or URL is updated. */
   async add({ nodeId, name, url }: Member): Promise<void> {
-    const known = this.#members.find((each) => each.nodeId === nodeId);
+    const known = this.all.find((each) => each.nodeId === nodeId);
     if (known !== undefined && known.name === name && known.url === url) return this.#save();
-    if (known === undefined && this.#members.length >= LIMITS.membersMax) return;
+    if (known === undefined && this.all.length >= LIMITS.membersMax) return;
     // Where it is settled it stays so: whoever has its old URL can't ask it, and therefore can't be promoted.
     const member = { nodeId, name, url, ...(known?.isSettled === true && { isSettled: true }) };
-    return this.#change([...this.#members.filter((each) => each.nodeId !== nodeId), member]);
+    return this.#change([...this.all.filter((each) => each.nodeId !== nodeId), member]);
   }
 
   /** All who are in the list now are known to every replica. */
   async settle(): Promise<void> {
-    if (this.#members.every((member) => member.isSettled === true)) return;
-    return this.#change(this.#members.map((member) => ({ ...member, isSettled: true })));
+    if (this.all.every((member) => member.isSettled === true)) return;
+    return this.#change(this.all.map((member) => ({ ...member, isSettled: true })));
   }
 
   async remove(nodeId: string): Promise<void> {
-    return this.#change(this.#members.filter((each) => each.nodeId !== nodeId));
+    return this.#change(this.all.filter((each) => each.nodeId !== nodeId));
   }
 
   /** Takes over the primary's list. */
   async replace(members: readonly Member[]): Promise<void> {
-    if (JSON.stringify(members) === JSON.stringify(this.#members)) return this.#save();
+    if (JSON.stringify(members) === JSON.stringify(this.all)) return this.#save();
     return this.#change(members);
   }
 
+  /** Somebody is at `url` who may never become a member: for instance the upstream that a new primary had. */
+  async keepUrl(url: string): Promise<void> {
+    this.#content = { members: this.all, formerUrls: this.#former([url], this.all) };
+    return this.#save();
+  }
+
   #change(members: readonly Member[]): Promise<void> {
-    this.#members = members;
+    const left = this.all.filter((member) => members.every((each) => each.nodeId !== member.nodeId)).map((member) => member.url);
+    this.#content = { members, formerUrls: this.#former(left, members) };
     for (const listener of this.#listeners) listener();
     return this.#save();
+  }
+
+  #former(more: readonly string[], members: readonly Member[]): readonly string[] {
+    const urls = new Set([...this.formerUrls.filter((url) => !more.includes(url)), ...more]);
+    for (const { url } of members) urls.delete(url);
+    return [...urls].slice(-LIMITS.formerUrlsMax);
   }
 
   /** One write after another: two renames of one file must not overtake each other. One that failed is made again. */
@@ -93,10 +119,10 @@ export class MemberList {
     this.#saving = this.#saving
       .catch(() => {})
       .then(async () => {
-        const members = this.#members;
-        if (members === this.#saved) return;
-        await writeDurableJson(this.#disk, this.#directory, FILE_NAME, { members });
-        this.#saved = members;
+        const content = this.#content;
+        if (content === this.#saved) return;
+        await writeDurableJson(this.#disk, this.#directory, FILE_NAME, content);
+        this.#saved = content;
       });
     return this.#saving;
   }

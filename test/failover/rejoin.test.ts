@@ -39,6 +39,49 @@ describe('a node that rejoins', () => {
     await cluster.stopAll();
   });
 
+  it('is told of the new primary though each of the two was told to forget the other', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    b.crash();
+    c.crash();
+    await cluster.clock.advance(12_000);
+    for (const away of ['b', 'c']) await cluster.clock.until(a.node.forget(away));
+    await cluster.clock.until(a.put('alone', 'only here'));
+    a.crash();
+    await b.start();
+    await c.start();
+    await cluster.clock.advance(2_000);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
+    await cluster.clock.until(b.node.forget('a'));
+    await cluster.clock.until(b.put('new', 'value'));
+    await a.start();
+    await cluster.clock.untilTrue(() => stateOf(a) === 'following');
+    await untilEqual(cluster, a, b, c);
+    expect(a.get('alone')).to.equal(undefined);
+    expect(a.node.status().salvage).to.have.lengthOf(1);
+    expect(b.node.status().members.map(({ name }) => name)).to.have.members(['a', 'b', 'c']);
+    await cluster.stopAll();
+  });
+
+  it('finds the new primary where only its configuration names an address', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    a.crash();
+    await cluster.clock.advance(2_000);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
+    await b.stop();
+    await c.stop();
+    for (const { disk } of [a, b]) await disk.remove('/data/node/members.json');
+    await b.start();
+    await a.start({ peers: [b.url] });
+    expect(stateOf(a), 'it asks before it takes a write').not.to.equal('primary');
+    await cluster.clock.untilTrue(() => stateOf(a) === 'following');
+    await untilEqual(cluster, a, b);
+    await cluster.stopAll();
+  });
+
   it('begins its bootstrap anew where the upstream does not continue the snapshot it gave', async () => {
     const { cluster, a, b, c } = await threeNodes();
     await a.fill(10);

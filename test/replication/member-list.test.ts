@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { LIMITS } from '../../lib/base/limits.ts';
+import { writeDurableJson } from '../../lib/env/durable-file.ts';
 import { MemberList } from '../../lib/replication/member-list.ts';
 import { rejectionOf } from '../env/rejection.ts';
 import { MemoryDisk } from '../support/memory-disk.ts';
@@ -37,6 +38,38 @@ describe('MemberList', () => {
     await list.add(member(1));
     await list.replace([member(1)]);
     expect(disk.callCount).to.equal(calls);
+  });
+
+  it('keeps the addresses of nodes that left it, until somebody is a member there again', async () => {
+    const { disk, list } = await emptyList();
+    await list.replace([member(1), member(2), member(3)]);
+    await list.remove(member(2).nodeId);
+    await list.replace([member(1)]);
+    await list.keepUrl('http://upstream');
+    expect(list.formerUrls).to.deep.equal(['http://n2', 'http://n3', 'http://upstream']);
+    await list.add(member(4, 'http://n2'));
+    const restored = await MemberList.load(disk.crash({ survives: 'nothing' }), '/node');
+    expect(restored.formerUrls).to.deep.equal(['http://n3', 'http://upstream']);
+    expect(restored.all).to.deep.equal([member(1), member(4, 'http://n2')]);
+  });
+
+  it('keeps no address of a member, and of former ones only the latest', async () => {
+    const { list } = await emptyList();
+    await list.add(member(1));
+    await list.keepUrl(member(1).url);
+    expect(list.formerUrls).to.deep.equal([]);
+    for (let index = 0; index <= LIMITS.formerUrlsMax; index += 1) await list.keepUrl(`http://old${index}`);
+    await list.keepUrl('http://old1');
+    expect(list.formerUrls).to.have.lengthOf(LIMITS.formerUrlsMax);
+    expect(list.formerUrls).to.include('http://old2').and.not.to.include('http://old0');
+    expect(list.formerUrls.at(-1)).to.equal('http://old1');
+  });
+
+  it('reads lists of version 0.1, which know of no former members', async () => {
+    const { disk } = await emptyList();
+    await writeDurableJson(disk, '/node', 'members.json', { members: [member(1)] });
+    const list = await MemberList.load(disk, '/node');
+    expect([list.all, list.formerUrls]).to.deep.equal([[member(1)], []]);
   });
 
   it('is bounded', async () => {
