@@ -395,9 +395,20 @@ export class Node implements NodeApi {
   }
 
   #membersNotSaved(error: unknown): void {
-    // The list in memory is what counts until the next start; with the next change, or the next stream, it is saved again.
+    // The list in memory is what counts until the next start; it is saved when there is room.
     if (error instanceof DiskFullError) this.#options.logger.warn('no disk space for the list of members', { reason: error.message });
     else this.#fail(error);
+  }
+
+  /** What did not fit on the disk when it came: until it is there, newcomers in it count for nothing. */
+  #saveMembersAgain(): void {
+    if (this.#members.isSaved) return;
+    void this.#members.save().then(
+      () => this.#receiver?.confirm(),
+      (error: unknown) => {
+        if (!(error instanceof DiskFullError)) this.#fail(error);
+      },
+    );
   }
 
   /** What the primary has and we lack is written down: a promotion has to know of it. */
@@ -405,6 +416,7 @@ export class Node implements NodeApi {
     const { epoch, lsn, path } = heartbeat;
     this.#lastHeartbeat = heartbeat;
     this.#noteUpstream(heartbeat);
+    this.#saveMembersAgain();
     const { heard } = this.#failover.book;
     const primaryNodeId = path[0];
     const isNews = heard === null || heard.epoch.id !== epoch.id || heard.primaryNodeId !== primaryNodeId || (lsn > heard.lsn && lsn > (this.#engine?.wal.end.lsn ?? 0));

@@ -69,10 +69,14 @@ export class MemberList {
     return digestOf(this.#saved.members);
   }
 
+  get isSaved(): boolean {
+    return this.#content === this.#saved;
+  }
+
   /** Resolves once the member is in the durable list. A known id with another name or URL is updated. */
   async add({ nodeId, name, url }: Member): Promise<void> {
     const known = this.all.find((each) => each.nodeId === nodeId);
-    if (known !== undefined && known.name === name && known.url === url) return this.#save();
+    if (known !== undefined && known.name === name && known.url === url) return this.save();
     if (known === undefined && this.all.length >= LIMITS.membersMax) return;
     // Where it is settled it stays so: whoever has its old URL can't ask it, and therefore can't be promoted.
     const member = { nodeId, name, url, ...(known?.isSettled === true && { isSettled: true }) };
@@ -91,21 +95,21 @@ export class MemberList {
 
   /** Takes over the primary's list. */
   async replace(members: readonly Member[]): Promise<void> {
-    if (JSON.stringify(members) === JSON.stringify(this.all)) return this.#save();
+    if (JSON.stringify(members) === JSON.stringify(this.all)) return this.save();
     return this.#change(members);
   }
 
   /** Somebody is at `url` who may never become a member: for instance the upstream that a new primary had. */
   async keepUrl(url: string): Promise<void> {
     this.#content = { members: this.all, formerUrls: this.#former([url], this.all) };
-    return this.#save();
+    return this.save();
   }
 
   #change(members: readonly Member[]): Promise<void> {
     const left = this.all.filter((member) => members.every((each) => each.nodeId !== member.nodeId)).map((member) => member.url);
     this.#content = { members, formerUrls: this.#former(left, members) };
     for (const listener of this.#listeners) listener();
-    return this.#save();
+    return this.save();
   }
 
   #former(more: readonly string[], members: readonly Member[]): readonly string[] {
@@ -115,7 +119,7 @@ export class MemberList {
   }
 
   /** One write after another: two renames of one file must not overtake each other. One that failed is made again. */
-  #save(): Promise<void> {
+  save(): Promise<void> {
     this.#saving = this.#saving
       .catch(() => {})
       .then(async () => {

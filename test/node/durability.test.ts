@@ -134,6 +134,21 @@ describe('a replica', () => {
     expect(await cluster.clock.until(put(a!, 'late', { ack: 2, timeoutMs: 10_000 }))).to.include({ ack: 2 });
     await cluster.stopAll();
   });
+
+  it('stores who is there as soon as its disk has room for it again', async () => {
+    const { cluster, machines: [a, b] } = await clusterOf(2);
+    const stored = b!.disk.contents('/data/node').get('members.json');
+    b!.disk.setCapacity(0);
+    const d = cluster.machine('d', { follow: a!.url });
+    await d.start();
+    await cluster.clock.untilTrue(() => d.node.health().ok && b!.node.status().members.length === 3);
+    await cluster.clock.advance(5_000);
+    expect(b!.disk.contents('/data/node').get('members.json')).to.deep.equal(stored);
+    b!.disk.setCapacity(1 << 30);
+    await cluster.clock.untilTrue(() => a!.node.status().members.every((member) => member.isSettled === true));
+    expect(await cluster.clock.until(put(a!, 'late', { ack: 'all', timeoutMs: 3_000 }))).to.include({ ack: 2 });
+    await cluster.stopAll();
+  });
 });
 
 describe('a position that a client hands back', () => {

@@ -89,6 +89,7 @@ export class Operators {
         for await (const event of node.promote(options)) {
           // Read where it happens: the answer may be lost.
           if (event.type === 'promoted') this.#note(node.nodeId, event);
+          if (event.type === 'plan') this.#notePlan(node.nodeId, event.plan.warnings);
           if (event.type === 'plan') trace.note('operator', () => `plan of ${machine.name}: ${event.plan.kind}, ${event.plan.members.map(({ nodeId, name, state, position }) => `${name}/${nodeId.slice(0, 4)} ${state ?? 'silent'} ${position ?? ''}`).join(', ')}`);
           if (event.type === 'promoted' || event.type === 'refused') end = event;
         }
@@ -109,9 +110,13 @@ export class Operators {
 
   #note(nodeId: string, event: Extract<PromoteEvent, { type: 'promoted' }>): void {
     const announced = event.lost === null ? undefined : parsePosition(event.lost.throughPosition);
-    const unsafe = event.warnings.map((warning) => /writes at ack > (\d+) are safe/.exec(warning)?.[1]).find((count) => count !== undefined);
     const ownEnd = parsePosition(event.position)!.lsn - 1;
-    this.#world.promotions.push({ epochId: event.epoch.id, nodeId, kind: event.kind, announcedLsn: announced?.lsn ?? ownEnd, safeAck: unsafe === undefined ? null : Number(unsafe) + 1 });
+    this.#world.promotions.push({ epochId: event.epoch.id, nodeId, kind: event.kind, announcedLsn: announced?.lsn ?? ownEnd, safeAck: safeAckIn(event.warnings) });
+  }
+
+  /** All that the operator knows where the end of the promotion is never heard. */
+  #notePlan(nodeId: string, warnings: readonly string[]): void {
+    this.#world.promotionPlans.push({ nodeId, atEvent: this.#world.trace.count, safeAck: safeAckIn(warnings) });
   }
 
   async forget(machine: SimulatedMachine, nodeId: string): Promise<boolean> {
@@ -134,4 +139,9 @@ export const PLAIN: PromoteOptions = { force: false, acceptLoss: null, isDryRun:
 function describeEnd(end: PromotionEnd | undefined): string {
   if (end === undefined) return 'ended without a word';
   return end.type === 'promoted' ? `${end.kind} to epoch ${end.epoch.number} at ${end.position}` : `refused, ${end.code}: ${end.message}`;
+}
+
+function safeAckIn(warnings: readonly string[]): number | null {
+  const unsafe = warnings.map((warning) => /writes at ack > (\d+) are safe/.exec(warning)?.[1]).find((count) => count !== undefined);
+  return unsafe === undefined ? null : Number(unsafe) + 1;
 }

@@ -44,6 +44,8 @@ export class World {
   readonly records: HistoryRecord[] = [];
   readonly violations: SimulationViolation[] = [];
   readonly promotions: PromotionRecord[] = [];
+  /** What the plans that were shown to operators had said to be safe. */
+  readonly promotionPlans: { readonly nodeId: string; readonly atEvent: number; readonly safeAck: number | null }[] = [];
   /** Who opened an epoch, and the moment at which its first record was handed to the log, by epoch id. */
   readonly reigns = new Map<string, { readonly nodeId: string; readonly atEvent: number }>();
   /** Nodes whose disk was lost, damaged or turned back: what they held is not promised any more. */
