@@ -240,6 +240,9 @@ export class Promotion {
   async #open(kind: Exclude<PromotionKind, 'none'>, epoch: EpochRef, lost: Extract<PromoteEvent, { type: 'promoted' }>['lost'], warnings: readonly string[]): Promise<void> {
     this.#step('opening', `opening epoch ${epoch.number}`);
     const { acceptLoss } = this.#options;
+    const afterLsn = this.#host.peerState().end.lsn;
+    // In the log also where nobody hears the end of the promotion: what was given up, and what the promises cover.
+    this.#host.logger.info('opening an epoch', { kind, epoch: epoch.number, epochId: epoch.id, afterLsn, announcedLsn: afterLsn + (lost?.operations ?? 0), warnings: warnings.join('; ') });
     await this.#host.openEpoch(kind, epoch, kind !== 'forced' ? 0 : acceptLoss === 'unknown' ? null : acceptLoss);
     // Said at once: whether the others can be told does not change it, and they are told until they know.
     this.#step('announcing', 'telling the members');

@@ -105,8 +105,7 @@ export interface OpenedEpoch {
   readonly acceptedLoss: number | null;
   /**
    * Of a forced promotion: the highest LSN of the parent that the target knew to have been announced.
-   * Null where the simulator does not know it: then every lost operation that was called safe, or all of
-   * them where nothing was said, count against `acceptedLoss`.
+   * Null where the simulator does not know it: then every lost operation counts against `acceptedLoss`.
    */
   readonly announcedLsn: number | null;
   /** Of a forced promotion: the lowest `ack` that it said was safe all the same (n − p + 1); null = said nothing. */

@@ -1,7 +1,6 @@
 /** People and their scripts: they switch over, promote, force, forget and allow, at good moments and at bad ones. */
 import { isShiplogError, messageOf } from '../../lib/base/errors.ts';
 import type { PromoteEvent, PromoteOptions } from '../../lib/failover/promote-events.ts';
-import { parsePosition } from '../../lib/base/position.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { Connection } from './connection.ts';
 import { type ActionName, pickWeighted } from './plan.ts';
@@ -87,9 +86,6 @@ export class Operators {
       async (node) => {
         let end: PromotionEnd | undefined;
         for await (const event of node.promote(options)) {
-          // Read where it happens: the answer may be lost.
-          if (event.type === 'promoted') this.#note(node.nodeId, event);
-          if (event.type === 'plan') this.#notePlan(node.nodeId, event.plan.warnings);
           if (event.type === 'plan') trace.note('operator', () => `plan of ${machine.name}: ${event.plan.kind}, ${event.plan.members.map(({ nodeId, name, state, position }) => `${name}/${nodeId.slice(0, 4)} ${state ?? 'silent'} ${position ?? ''}`).join(', ')}`);
           if (event.type === 'promoted' || event.type === 'refused') end = event;
         }
@@ -106,17 +102,6 @@ export class Operators {
     if (end?.type === 'refused') counters.refusedPromotions += 1;
     trace.event('operator', `promote ${machine.name}: ${describeEnd(end)}`);
     return end;
-  }
-
-  #note(nodeId: string, event: Extract<PromoteEvent, { type: 'promoted' }>): void {
-    const announced = event.lost === null ? undefined : parsePosition(event.lost.throughPosition);
-    const ownEnd = parsePosition(event.position)!.lsn - 1;
-    this.#world.promotions.push({ epochId: event.epoch.id, nodeId, kind: event.kind, announcedLsn: announced?.lsn ?? ownEnd, safeAck: safeAckIn(event.warnings) });
-  }
-
-  /** All that the operator knows where the end of the promotion is never heard. */
-  #notePlan(nodeId: string, warnings: readonly string[]): void {
-    this.#world.promotionPlans.push({ nodeId, atEvent: this.#world.trace.count, safeAck: safeAckIn(warnings) });
   }
 
   async forget(machine: SimulatedMachine, nodeId: string): Promise<boolean> {
@@ -139,9 +124,4 @@ export const PLAIN: PromoteOptions = { force: false, acceptLoss: null, isDryRun:
 function describeEnd(end: PromotionEnd | undefined): string {
   if (end === undefined) return 'ended without a word';
   return end.type === 'promoted' ? `${end.kind} to epoch ${end.epoch.number} at ${end.position}` : `refused, ${end.code}: ${end.message}`;
-}
-
-function safeAckIn(warnings: readonly string[]): number | null {
-  const unsafe = warnings.map((warning) => /writes at ack > (\d+) are safe/.exec(warning)?.[1]).find((count) => count !== undefined);
-  return unsafe === undefined ? null : Number(unsafe) + 1;
 }

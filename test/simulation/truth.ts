@@ -112,18 +112,17 @@ export class TruthFinder {
       const { epochId, epochNumber, parentNumber, parentId, begin, acceptedLoss } = operation;
       const promotion = this.#world.promotions.find((each) => each.epochId === epochId);
       const reign = this.#world.reigns.get(epochId);
-      const plan = this.#world.promotionPlans.findLast(({ nodeId, atEvent }) => reign !== undefined && nodeId === reign.nodeId && atEvent <= reign.atEvent);
       epochs.set(epochId, {
         epoch: { number: epochNumber, id: epochId },
         parent: parentNumber === 0 ? null : { number: parentNumber, id: parentId },
         begin,
         firstLsn: frame.firstLsn,
         // Where nobody ever saw it reign, nothing of it was ever answered.
-        nodeId: reign?.nodeId ?? promotion?.nodeId ?? 'unknown',
+        nodeId: reign?.nodeId ?? 'unknown',
         openedAt: reign?.atEvent ?? this.#world.trace.count + 1,
         acceptedLoss,
         announcedLsn: promotion?.announcedLsn ?? null,
-        safeAck: (promotion ?? plan)?.safeAck ?? null,
+        safeAck: promotion?.safeAck ?? null,
       });
     }
     return [...epochs.values()];

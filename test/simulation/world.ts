@@ -13,12 +13,12 @@ import type { SimulationPlan } from './plan.ts';
 import { type MachineConfig, SimulatedMachine, isProgramError } from './simulated-machine.ts';
 import type { Trace } from './trace.ts';
 
-/** What a promotion said when it ended well. */
+/** What the target of a promotion wrote to its log when it was about to open the epoch. */
 export interface PromotionRecord {
   readonly epochId: string;
-  readonly nodeId: string;
   readonly kind: string;
-  readonly announcedLsn: number | null;
+  readonly announcedLsn: number;
+  /** The lowest `ack` that it called safe though not everybody could be asked; null where it warned of nothing. */
   readonly safeAck: number | null;
 }
 
@@ -43,9 +43,7 @@ export class World {
   readonly machines: SimulatedMachine[] = [];
   readonly records: HistoryRecord[] = [];
   readonly violations: SimulationViolation[] = [];
-  readonly promotions: PromotionRecord[] = [];
-  /** What the plans that were shown to operators had said to be safe. */
-  readonly promotionPlans: { readonly nodeId: string; readonly atEvent: number; readonly safeAck: number | null }[] = [];
+  readonly #promotions: PromotionRecord[] = [];
   /** Who opened an epoch, and the moment at which its first record was handed to the log, by epoch id. */
   readonly reigns = new Map<string, { readonly nodeId: string; readonly atEvent: number }>();
   /** Nodes whose disk was lost, damaged or turned back: what they held is not promised any more. */
@@ -216,6 +214,8 @@ export class World {
       if (to === 'fenced') counters.fencings += 1;
       if (to === 'diverged') counters.divergences += 1;
       if (to === 'bootstrapping' && fields['because'] !== 'recovered-without-data') counters.reseeds += 1;
+    } else if (message === 'opening an epoch') {
+      this.#notePromotion(fields);
     } else if (message.startsWith('dropping a torn tail')) {
       counters.tornTails += 1;
     } else if (message.startsWith('operations that are in no surviving history')) {
@@ -223,6 +223,16 @@ export class World {
     } else if (message.startsWith("the upstream no longer has this node's position")) {
       counters.answers410 += 1;
     }
+  }
+
+  #notePromotion(fields: LogFields): void {
+    const unsafe = /writes at ack > (\d+) are safe/.exec(String(fields['warnings']))?.[1];
+    this.#promotions.push({ epochId: String(fields['epochId']), kind: String(fields['kind']), announcedLsn: Number(fields['announcedLsn']), safeAck: unsafe === undefined ? null : Number(unsafe) + 1 });
+  }
+
+  /** Those that did open their epoch. */
+  get promotions(): readonly PromotionRecord[] {
+    return this.#promotions.filter(({ epochId }) => this.reigns.has(epochId));
   }
 
   /** The first who writes an epoch-begin record is the one who opens the epoch. It is alone in its frame. */

@@ -95,12 +95,6 @@ describe('check of the set of writes', () => {
       expect(judge(afterFork(promised), V1, { ...LOST_AT_1, ackReached: 2 })).to.deep.equal(['lost']);
     });
 
-    it('knows what was called safe from the plan, where nobody heard how the promotion ended', () => {
-      const planned = { begin: 'forced', acceptedLoss: 0, safeAck: 2 } as const;
-      expect(judge(afterFork(planned), V1, LOST_AT_1)).to.deep.equal([]);
-      expect(judge(afterFork(planned), V1, { ...LOST_AT_1, ackReached: 2 })).to.deep.equal(['lost']);
-    });
-
     it('still wants to see the write in a salvage file', () => {
       expect(judge(afterFork({ begin: 'forced', acceptedLoss: null }, false), V1, LOST_AT_1)).to.deep.equal(['lost']);
     });

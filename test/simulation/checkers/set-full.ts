@@ -59,7 +59,6 @@ function complaintAbout(record: MutationRecord, by: OpenedEpoch | undefined, for
   if (unforced.length > 0) return `epoch ${unforced[0]!.epoch.number} (${unforced[0]!.begin}) was not forced, and ${confirmations(record)} replicas had confirmed it`;
   if (by.begin !== 'forced') return `${name} (${by.begin}) was not forced, and ${confirmations(record)} replicas had confirmed it`;
   if (by.acceptedLoss === null) return undefined;
-  if (by.announcedLsn === null && by.safeAck !== null && confirmations(record) < by.safeAck) return undefined;
   if (by.announcedLsn === null) return lsn - forkLsn > by.acceptedLoss ? `${name}, was to give up ${by.acceptedLoss} operations at most` : undefined;
   const wasCalledSafe = lsn > by.announcedLsn && by.safeAck !== null && confirmations(record) >= by.safeAck;
   return wasCalledSafe ? `${name}, said that writes confirmed by ${by.safeAck} replicas are safe` : undefined;
