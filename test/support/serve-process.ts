@@ -10,6 +10,8 @@ const READY_WITHIN_MS = 20_000;
 export interface ServeProcessOptions {
   readonly dataDirectory: string;
   readonly flags?: readonly string[];
+  /** A free one where it does not matter. */
+  readonly port?: number;
 }
 
 export class ServeProcess {
@@ -26,8 +28,8 @@ export class ServeProcess {
   }
 
   /** Resolves when `/healthz` is 200. */
-  static async start({ dataDirectory, flags = [] }: ServeProcessOptions): Promise<ServeProcess> {
-    const port = await freePort();
+  static async start({ dataDirectory, flags = [], port: wantedPort }: ServeProcessOptions): Promise<ServeProcess> {
+    const port = wantedPort ?? (await freePort());
     const child = spawn(LAUNCHER, ['serve', '--data-dir', dataDirectory, '--port', String(port), ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
     const node = new ServeProcess(`http://127.0.0.1:${port}`, child);
     const deadline = Date.now() + READY_WITHIN_MS;
@@ -58,8 +60,9 @@ export class ServeProcess {
     return text;
   }
 
-  async put(key: string, value: string): Promise<void> {
-    await this.#change('POST', `/set/${encodeURIComponent(key)}`, value);
+  /** `ack`: how many replicas must have it, as in the query of a write. */
+  async put(key: string, value: string, ack?: string): Promise<void> {
+    await this.#change('POST', `/set/${encodeURIComponent(key)}${ack === undefined ? '' : `?ack=${ack}&timeout=20s`}`, value);
   }
 
   async delete(key: string): Promise<void> {
