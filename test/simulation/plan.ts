@@ -50,7 +50,7 @@ export interface SimulationPlan {
   readonly networkMs: number;
   readonly diskMs: number;
   readonly shortWrites: number;
-  /** Node that some others follow instead of the primary, or null. */
+  /** From the third node on they follow the second one, which feeds them. */
   readonly hasCascade: boolean;
   /** Mean time between two faults. */
   readonly faultMs: number;
@@ -114,7 +114,7 @@ export function drawPlan(random: SeededRandom, profile: ProfileName, operations:
     networkMs: random.pick([0.2, 1, 5]),
     diskMs: random.pick([0.1, 1, 4]),
     shortWrites: random.pick([0, 0, 0.1]),
-    hasCascade: random.chance(0),
+    hasCascade: random.chance(0.1),
     faultMs: 300 + random.below(1500),
     faultsMin: 10,
     faults: Object.entries(FAULT_WEIGHTS) as [FaultName, number][],

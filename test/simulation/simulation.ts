@@ -133,7 +133,9 @@ class Run {
       void machine.supervise();
       await this.#until(`${machine.name} is ready`, () => machine.node?.health().ok === true);
     }
-    await this.#until('all know each other', () => machines.every((machine) => machine.node?.status().members.length === machines.length));
+    // Those who follow a replica are not members: the primary hears nothing of them.
+    const members = this.#world.plan.hasCascade ? 2 : machines.length;
+    await this.#until('all know each other', () => machines.every((machine) => machine.node?.status().members.length === members));
   }
 
   async #until(what: string, condition: () => boolean): Promise<void> {
