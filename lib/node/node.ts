@@ -385,6 +385,9 @@ export class Node implements NodeApi {
   }
 
   async #replaceMembers(members: readonly Member[]): Promise<void> {
+    const contain = (list: readonly Member[]): boolean => list.some((member) => member.nodeId === this.nodeId);
+    // A replica that was given as upstream has been the primary for a moment: who became a member there follows the primary.
+    if (contain(members) && !contain(this.#members.all)) this.#followPrimaryFromHereOn();
     try {
       await this.#members.replace(members);
       // Until the primary knows that it is durable here, those who are new in it count for nothing.
@@ -425,7 +428,11 @@ export class Node implements NodeApi {
 
   /** Its heartbeats tell whether the upstream is the primary, or a replica that somebody chose. */
   #noteUpstream({ path }: HeartbeatFrame): void {
-    if (path.length !== 1 || this.#directory.identity.followsPrimary) return;
+    if (path.length === 1) this.#followPrimaryFromHereOn();
+  }
+
+  #followPrimaryFromHereOn(): void {
+    if (this.#directory.identity.followsPrimary) return;
     void this.#directory.setIdentity({ followsPrimary: true }).catch((error: unknown) => this.#upstreamNotSaved(error));
   }
 

@@ -52,6 +52,23 @@ describe('a replica', () => {
     await cluster.stopAll();
   });
 
+  it('that was given another replica to follow is a member however short that one was the primary, and follows the primary then', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    const d = cluster.machine('d', { follow: b.url });
+    await d.start();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c, d);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.clock.untilTrue(() => c.node.status().upstream?.url === b.url && c.node.status().upstream?.connected === true);
+    expect(d.node.status().members.map(({ name }) => name)).not.to.include('d');
+    // Before a heartbeat tells d what its upstream is.
+    expect(await promote(cluster, c)).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.clock.untilTrue(() => upstreamOf(d) === c.url);
+    await cluster.clock.untilTrue(() => c.node.status().members.filter(({ isSettled }) => isSettled === true).length === 4);
+    expect(await cluster.clock.until(c.node.write({ kind: 'put', key: 'all', value: 'v' }, {}, { ack: 'all', timeoutMs: 5_000 }))).to.include({ ack: 3 });
+    await cluster.stopAll();
+  });
+
   it('leaves a given upstream that follows nobody itself, and never took that one for the primary', async () => {
     const { cluster, a, b, c } = await threeNodes();
     const d = cluster.machine('d', { follow: b.url });

@@ -108,21 +108,13 @@ export class Settlement {
     else await this.#operators.rejoin(machine);
   }
 
-  /**
-   * Members that are no machine's any more, since their disks were replaced; and those that a replica feeds, as somebody
-   * wanted it, and that were members while that one was the primary: `status` says that they are away.
-   */
+  /** Members that are no machine's any more: their disks were replaced. */
   async #forgetStrangers(primary: SimulatedMachine): Promise<void> {
-    const counting = new Set(this.#world.machines.filter((machine) => !this.#isFedByReplica(machine, primary)).map((machine) => machine.node?.nodeId));
-    if (counting.has(undefined)) return;
+    const living = new Set(this.#world.machines.map((machine) => machine.node?.nodeId));
+    if (living.has(undefined)) return;
     for (const member of primary.node?.status().members ?? []) {
-      if (!counting.has(member.nodeId)) await this.#operators.forget(primary, member.nodeId);
+      if (!living.has(member.nodeId)) await this.#operators.forget(primary, member.nodeId);
     }
-  }
-
-  #isFedByReplica(machine: SimulatedMachine, primary: SimulatedMachine): boolean {
-    const upstream = machine.node?.status().upstream;
-    return this.#world.plan.hasCascade && upstream?.connected === true && upstream.url === machine.config.follow && upstream.url !== primary.url;
   }
 
   /**
