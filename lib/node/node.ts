@@ -237,14 +237,13 @@ export class Node implements NodeApi {
     const { own } = book;
     if (this.#failover.isPromised) this.#begin = 'recovered-promised';
     if (own === undefined) return;
-    // A promotion of this node that a crash interrupted: it is done, it can be finished, or it is given up.
+    // A promotion of this node that a crash interrupted: it is done, or it is given up. Where the old epoch was
+    // ended for it, it may be finished once the others were asked whether they have gone on without it.
     const { wal } = this.#engine!;
-    if (wal.history.current?.id !== own.epoch.id) {
-      if (wal.ended?.nextEpoch.id !== own.epoch.id) return book.withdraw(own.epoch.id);
-      await this.#commitEpochBegin('switchover', own.epoch, 0);
-    }
-    await this.#becomePrimary(own.epoch);
-    this.#begin = 'recovered-as-primary';
+    if (wal.history.current?.id === own.epoch.id) {
+      await this.#becomePrimary(own.epoch);
+      this.#begin = 'recovered-as-primary';
+    } else if (wal.ended?.nextEpoch.id !== own.epoch.id) await book.withdraw(own.epoch.id);
   }
 
   async #join(upstreamUrl: string, followsPrimary: boolean): Promise<void> {

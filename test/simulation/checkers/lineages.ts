@@ -147,7 +147,10 @@ export class Lineages {
    */
   #supersederOf(lost: readonly OpenedEpoch[], next: OpenedEpoch | undefined): OpenedEpoch | undefined {
     const branch = lost[0];
-    if (branch === undefined || next === undefined || next.openedAt > branch.openedAt) return next;
+    if (branch === undefined || next === undefined) return next;
+    // A switchover was decided when the old epoch ended for it: whoever was forced then knew that its target could not be asked.
+    const isOverruled = next.begin === 'switchover' && branch.begin === 'forced';
+    if (next.openedAt > branch.openedAt && !isOverruled) return next;
     const later: OpenedEpoch[] = [];
     for (let epoch = this.nextEpoch(next); epoch !== undefined; epoch = this.nextEpoch(epoch)) if (epoch.openedAt > branch.openedAt) later.push(epoch);
     return [...lost, ...later].find(({ begin }) => begin === 'forced') ?? next;

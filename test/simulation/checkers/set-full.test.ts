@@ -123,6 +123,13 @@ describe('check of the set of writes', () => {
       expect(judge(twoSides({}, {}, { begin: 'forced', acceptedLoss: null }), V1, acknowledged)).to.deep.equal([]);
     });
 
+    it('accepts the loss of one that was forced while a switchover was under way, which ended later', () => {
+      const write0 = write('a', 'v9', [21, 22], '2.dddd-4');
+      expect(judge(twoSides({ openedAt: 25 }, { begin: 'forced', acceptedLoss: 0, announcedLsn: 2, safeAck: 1 }, {}), V1, write0)).to.deep.equal([]);
+      expect(judge(twoSides({ openedAt: 25 }, { begin: 'forced', acceptedLoss: 0, announcedLsn: 2, safeAck: 1 }, {}), V1, acknowledged), 'called safe').to.deep.equal(['lost']);
+      expect(judge(twoSides({ openedAt: 25 }, {}, {}), V1, write0)).to.deep.equal(['lost']);
+    });
+
     it('finds its loss where nothing was forced, or only the earlier one was', () => {
       expect(judge(twoSides({}, {}, {}), V1, acknowledged)).to.deep.equal(['lost']);
       expect(judge(twoSides({ begin: 'forced', acceptedLoss: 0 }, {}, {}), V1, acknowledged)).to.deep.equal(['lost']);
