@@ -54,6 +54,8 @@ export class Node implements NodeApi {
   #engine: Engine | undefined;
   #sender: LogSender | undefined;
   #receiver: LogReceiver | undefined;
+  /** Resolves when nothing more comes from a receiver that was left in the middle of its work. */
+  #receiverEnd: Promise<void> = Promise.resolve();
   /** Monotonic ms at which the upstream said that our history is not its own. */
   #refusedMs = Number.NEGATIVE_INFINITY;
   /** The primary's last words, through whichever upstream. */
@@ -326,7 +328,8 @@ export class Node implements NodeApi {
       case 'start-receiver':
         return this.#startReceiver();
       case 'stop-receiver':
-        // It has stopped by itself, or whoever changed the role has waited for its end.
+        // Mostly it has ended by itself, or whoever changed the role has waited for that: fencing waits for nothing.
+        this.#receiverEnd = this.#receiver?.stop() ?? this.#receiverEnd;
         this.#receiver = undefined;
         return;
       case 'drop-followers':
@@ -484,6 +487,7 @@ export class Node implements NodeApi {
     const receiver = this.#receiver;
     await receiver?.stop();
     if (this.#receiver === receiver) this.#receiver = undefined;
+    await this.#receiverEnd;
   }
 
   // ——— change of the primary ———
@@ -618,6 +622,7 @@ export class Node implements NodeApi {
   }
 
   async #setAside(forkLsn: number, url: string, openedEpoch: EpochRef | undefined): Promise<void> {
+    await this.#receiverEnd;
     const { environment, logger } = this.#options;
     const engine = this.#engine!;
     const reason = this.#directory.identity.fence?.reason;
@@ -808,6 +813,7 @@ export class Node implements NodeApi {
     const engine = this.#engine;
     const own: OwnData | undefined = this.#own ?? (engine === undefined ? undefined : { clusterId: engine.clusterId, history: engine.history, end: engine.wal.end, salvagedAfterLsn: null });
     this.#own = own;
+    await this.#receiverEnd;
     await this.#closeEngine('this node fetches a snapshot');
     if (this.#state !== 'bootstrapping') return;
     this.#bootstrap = new Bootstrap({ node: this.#options, directory: this.#directory, upstreamUrl: () => this.#upstreamUrl!, own, onHeartbeat: (heartbeat) => this.#noteUpstream(heartbeat) });

@@ -82,6 +82,35 @@ describe('a node that rejoins', () => {
     await cluster.stopAll();
   });
 
+  it('stops following the upstream that it had', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    await cluster.clock.advance(2_000);
+    cluster.network.partition(c.url, a.url);
+    cluster.network.partition(c.url, b.url);
+    await a.fill(5, 'without-c');
+    await untilEqual(cluster, a, b);
+    // a ends its epoch for b, and gets nothing of the new one.
+    cluster.network.faultOf = ({ from, target }) => (from === a.url && target.startsWith('/wal') ? { loseAnswer: true } : undefined);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.clock.untilTrue(() => stateOf(a) === 'following');
+    expect(a.node.status().upstream).to.include({ url: b.url, connected: false });
+    expect(await promote(cluster, c, { force: true, acceptLoss: 'unknown' })).to.include({ type: 'promoted', kind: 'forced' });
+    b.crash();
+    cluster.network.heal();
+    let asked = 0;
+    cluster.network.faultOf = ({ from, to, target }) => {
+      if (from === a.url && to === b.url && target.startsWith('/wal') && stateOf(a) === 'following' && a.node.status().upstream?.url === c.url) asked += 1;
+      return undefined;
+    };
+    await untilEqual(cluster, a, c);
+    await cluster.clock.advance(10_000);
+    expect(a.node.status().upstream).to.include({ url: c.url, connected: true });
+    expect(asked, 'streams from b').to.equal(0);
+    await cluster.stopAll();
+  });
+
   it('begins its bootstrap anew where the upstream does not continue the snapshot it gave', async () => {
     const { cluster, a, b, c } = await threeNodes();
     await a.fill(10);
