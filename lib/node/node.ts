@@ -24,7 +24,6 @@ import { Promotion } from '../failover/promotion.ts';
 import { salvageNames } from '../failover/salvage-directory.ts';
 import { writeSalvage } from '../failover/salvage-writer.ts';
 import type { NodeGauges } from '../observe/metrics.ts';
-import { LogReceiver, type LogSink } from '../replication/log-receiver.ts';
 import { LogSender } from '../replication/log-sender.ts';
 import { type Member, MemberList } from '../replication/member-list.ts';
 import type { HeartbeatFrame } from '../replication/stream-protocol.ts';
@@ -41,6 +40,7 @@ import type { LiveNodeOptions, NodeOptions } from './node-options.ts';
 import { findUpstream } from './peer-search.ts';
 import { serveDigest } from './digest-route.ts';
 import { planStart } from './start-plan.ts';
+import { UpstreamLink } from './upstream-link.ts';
 
 export class Node implements NodeApi {
   readonly #options: NodeOptions;
@@ -53,13 +53,7 @@ export class Node implements NodeApi {
   #upstreamUrl: string | null = null;
   #engine: Engine | undefined;
   #sender: LogSender | undefined;
-  #receiver: LogReceiver | undefined;
-  /** Resolves when nothing more comes from a receiver that was left in the middle of its work. */
-  #receiverEnd: Promise<void> = Promise.resolve();
-  /** Monotonic ms at which the upstream said that our history is not its own. */
-  #refusedMs = Number.NEGATIVE_INFINITY;
-  /** The primary's last words, through whichever upstream. */
-  #lastHeartbeat: HeartbeatFrame | undefined;
+  readonly #upstream: UpstreamLink;
   #groupCommit: GroupCommit | undefined;
   #bootstrap: Bootstrap | undefined;
   /** Settles, never rejects, when the bootstrap that is under way has come to its end. */
@@ -99,6 +93,16 @@ export class Node implements NodeApi {
     });
     metrics.readGaugesFrom(() => this.#gauges());
     this.#acknowledgements = new Acknowledgements({ clock: environment.clock, others: () => this.#confirmedMembers() });
+    this.#upstream = new UpstreamLink({
+      node: options,
+      nodeId: directory.identity.nodeId,
+      onHeartbeat: (heartbeat) => this.#heardPrimary(heartbeat),
+      onMembers: (list) => void this.#replaceMembers(list),
+      membersDigest: () => members.savedDigest,
+      onHistory: () => this.#changes.fire(),
+      onRefused: (error) => this.#refused(error),
+      onSinkFailed: (error) => this.#fail(error),
+    });
     this.#failover = new Failover(this.#failoverHost(), book);
   }
 
@@ -326,11 +330,11 @@ export class Node implements NodeApi {
       case 'stop-serving':
         return;
       case 'start-receiver':
-        return this.#startReceiver();
+        if (this.#engine !== undefined) this.#upstream.start(this.#upstreamUrl!, this.#engine);
+        return;
       case 'stop-receiver':
         // Mostly it has ended by itself, or whoever changed the role has waited for that: fencing waits for nothing.
-        this.#receiverEnd = this.#receiver?.stop() ?? this.#receiverEnd;
-        this.#receiver = undefined;
+        void this.#upstream.stop();
         return;
       case 'drop-followers':
         this.#sender?.close('this node is not the primary any more');
@@ -344,48 +348,6 @@ export class Node implements NodeApi {
     }
   }
 
-  #startReceiver(): void {
-    const { environment, logger, metrics, advertiseUrl } = this.#options;
-    const engine = this.#engine;
-    if (engine === undefined || this.#receiver !== undefined) return;
-    const sink: LogSink = {
-      get end() {
-        return engine.wal.end;
-      },
-      get history() {
-        return engine.history;
-      },
-      get visibleLsn() {
-        return engine.table.visible.lsn;
-      },
-      isReady: true,
-      commit: async (sources) => {
-        const { history } = engine;
-        await engine.committer.commit(sources);
-        if (engine.history !== history) this.#changes.fire();
-      },
-    };
-    this.#receiver = new LogReceiver({
-      transport: environment.transport,
-      clock: environment.clock,
-      random: environment.random,
-      logger,
-      metrics,
-      upstreamUrl: this.#upstreamUrl!,
-      sink,
-      clusterId: engine.clusterId,
-      nodeId: this.nodeId,
-      nodeName: this.nodeName,
-      advertiseUrl,
-      onMembers: (members) => void this.#replaceMembers(members),
-      membersDigest: () => this.#members.savedDigest,
-      onHeartbeat: (heartbeat) => this.#heardPrimary(heartbeat),
-      onRefused: (error) => this.#refused(error),
-      onSinkFailed: (error) => this.#fail(error),
-    });
-    this.#receiver.start();
-  }
-
   async #replaceMembers(members: readonly Member[]): Promise<void> {
     const contain = (list: readonly Member[]): boolean => list.some((member) => member.nodeId === this.nodeId);
     // A replica that was given as upstream has been the primary for a moment: who became a member there follows the primary.
@@ -393,7 +355,7 @@ export class Node implements NodeApi {
     try {
       await this.#members.replace(members);
       // Until the primary knows that it is durable here, those who are new in it count for nothing.
-      this.#receiver?.confirm();
+      this.#upstream.confirm();
     } catch (error) {
       this.#membersNotSaved(error);
     }
@@ -409,7 +371,7 @@ export class Node implements NodeApi {
   #saveMembersAgain(): void {
     if (this.#members.isSaved) return;
     void this.#members.save().then(
-      () => this.#receiver?.confirm(),
+      () => this.#upstream.confirm(),
       (error: unknown) => {
         if (!(error instanceof DiskFullError)) this.#fail(error);
       },
@@ -419,7 +381,6 @@ export class Node implements NodeApi {
   /** What the primary has and we lack is written down: a promotion has to know of it. */
   #heardPrimary(heartbeat: HeartbeatFrame): void {
     const { epoch, lsn, path } = heartbeat;
-    this.#lastHeartbeat = heartbeat;
     this.#noteUpstream(heartbeat);
     this.#saveMembersAgain();
     const { heard } = this.#failover.book;
@@ -445,7 +406,6 @@ export class Node implements NodeApi {
   }
 
   #refused(error: ShiplogError): void {
-    this.#receiver = undefined;
     if (this.#state !== 'following') return;
     if (this.#failover.changeUnderWay !== undefined && error.code === 'position-gone') return;
     switch (error.code) {
@@ -454,7 +414,7 @@ export class Node implements NodeApi {
         return this.#on('position-gone');
       case 'history-diverged':
       case 'follower-ahead':
-        this.#refusedMs = this.#options.environment.clock.monotonicMs();
+        this.#upstream.noteRefused();
         // Whether we have left the history, or the upstream has, is judged from all members' histories.
         this.#options.logger.warn('the upstream has another history', { code: error.code, reason: error.message });
         return this.#failover.wake();
@@ -464,7 +424,7 @@ export class Node implements NodeApi {
   }
 
   async #diverge(reason: string, isDamage = false): Promise<void> {
-    await this.#stopReceiver();
+    await this.#upstream.stop();
     if (this.#state === 'stopping' || this.#state === 'failed' || this.#state === 'diverged') return;
     this.#options.logger.error('this node does not follow any more, and keeps everything as it is', { reason });
     const fence: Fence = { kind: 'diverged', reason, isDamage };
@@ -481,13 +441,6 @@ export class Node implements NodeApi {
   async #reopenDiverged(reason: string): Promise<void> {
     if (this.#directory.current !== undefined) await this.#openEngine();
     await this.#diverge(reason);
-  }
-
-  async #stopReceiver(): Promise<void> {
-    const receiver = this.#receiver;
-    await receiver?.stop();
-    if (this.#receiver === receiver) this.#receiver = undefined;
-    await this.#receiverEnd;
   }
 
   // ——— change of the primary ———
@@ -530,7 +483,7 @@ export class Node implements NodeApi {
       },
       peerState: () => this.#peerState(),
       isStreamingTo: (nodeId) => this.#sender?.followers.some((follower) => follower.nodeId === nodeId && follower.streamId !== null) ?? false,
-      upstreamSilentMs: () => this.#receiver?.primarySilentMs() ?? Number.POSITIVE_INFINITY,
+      upstreamSilentMs: () => this.#upstream.silentMs,
       confirmedLsn: (nodeId) => this.#sender?.followers.find((follower) => follower.nodeId === nodeId)?.durableLsn ?? null,
       fence: (kind, reason) => this.#fence(kind, reason),
       diverge: (reason) => this.#diverge(reason),
@@ -547,7 +500,7 @@ export class Node implements NodeApi {
   }
 
   #isLeftBehind(): boolean {
-    const path = this.#receiver?.status.heartbeat?.path;
+    const path = this.#upstream.status?.heartbeat?.path;
     return this.#state === 'following' && this.#directory.identity.followsPrimary && path !== undefined && path.length > 1;
   }
 
@@ -568,7 +521,7 @@ export class Node implements NodeApi {
       end: engine?.wal.end ?? this.#own?.end ?? { lsn: 0, chain: 0 },
       isEnded: this.#ended() !== undefined,
       isReady: engine !== undefined && servesReads(this.#state),
-      isFollowing: this.#receiver?.isFollowingPrimary() ?? false,
+      isFollowing: this.#upstream.isFollowingPrimary,
       promises: book.promises,
       heard: book.heard,
       members: this.#members.all,
@@ -585,13 +538,12 @@ export class Node implements NodeApi {
     this.#failover.wake();
   }
 
-  /** An upstream that has just refused would refuse again: it is asked once a second, not as fast as it answers. */
   #followAgain(): void {
-    if (this.#options.environment.clock.monotonicMs() - this.#refusedMs >= LIMITS.heartbeatIntervalMs) this.#startReceiver();
+    if (this.#engine !== undefined) this.#upstream.startAgain(this.#upstreamUrl!, this.#engine);
   }
 
   async #follow(url: string): Promise<void> {
-    await this.#stopReceiver();
+    await this.#upstream.stop();
     await this.#setUpstream(url, true);
     await this.#directory.setIdentity({ fence: null });
     this.#isRejoinAllowed = false;
@@ -600,7 +552,7 @@ export class Node implements NodeApi {
     if (this.#state === 'bootstrapping' || isEnding(this.#state)) return;
     if (this.#sender?.isClosed === true && this.#engine !== undefined) this.#sender = this.#newSender(this.#engine);
     // A bootstrap may have come to its end meanwhile, and have begun to follow.
-    while (this.#receiver !== undefined) await this.#stopReceiver();
+    await this.#upstream.stop();
     if (isEnding(this.#state)) return;
     this.#on('primary-found');
   }
@@ -611,7 +563,7 @@ export class Node implements NodeApi {
   }
 
   async #pauseFollowing(): Promise<void> {
-    await this.#stopReceiver();
+    await this.#upstream.stop();
     if (this.#state === 'following' || this.#state === 'handed-over') this.#on('promised');
   }
 
@@ -622,7 +574,7 @@ export class Node implements NodeApi {
   }
 
   async #setAside(forkLsn: number, url: string, openedEpoch: EpochRef | undefined): Promise<void> {
-    await this.#receiverEnd;
+    await this.#upstream.stop();
     const { environment, logger } = this.#options;
     const engine = this.#engine!;
     const reason = this.#directory.identity.fence?.reason;
@@ -697,7 +649,7 @@ export class Node implements NodeApi {
   }
 
   async #openEpoch(begin: EpochBeginKind, epoch: EpochRef, acceptedLoss: number | null): Promise<LogPoint> {
-    await this.#stopReceiver();
+    await this.#upstream.stop();
     if (this.#state === 'primary') {
       this.#on('handover-begun');
       await this.#groupCommit!.idle();
@@ -813,7 +765,7 @@ export class Node implements NodeApi {
     const engine = this.#engine;
     const own: OwnData | undefined = this.#own ?? (engine === undefined ? undefined : { clusterId: engine.clusterId, history: engine.history, end: engine.wal.end, salvagedAfterLsn: null });
     this.#own = own;
-    await this.#receiverEnd;
+    await this.#upstream.stop();
     await this.#closeEngine('this node fetches a snapshot');
     if (this.#state !== 'bootstrapping') return;
     this.#bootstrap = new Bootstrap({ node: this.#options, directory: this.#directory, upstreamUrl: () => this.#upstreamUrl!, own, onHeartbeat: (heartbeat) => this.#noteUpstream(heartbeat) });
@@ -935,7 +887,7 @@ export class Node implements NodeApi {
   }
 
   #primaryUrl(): string {
-    const primaryId = this.#receiver?.status.heartbeat?.path[0];
+    const primaryId = this.#upstream.status?.heartbeat?.path[0];
     return this.#members.all.find((member) => member.nodeId === primaryId)?.url ?? this.#upstreamUrl!;
   }
 
@@ -1077,7 +1029,7 @@ export class Node implements NodeApi {
     const own: HeartbeatFrame = { kind: 'heartbeat', lsn: wal.end.lsn, epoch: { number: epoch.number, id: epoch.id }, wallMs: 0, path: [] };
     if (this.#directory.identity.role === 'primary') return { ...own, wallMs: this.#options.environment.clock.wallMs(), path: [this.nodeId] };
     // A replica speaks for the primary only: with its last words, which grow old, or with nobody's.
-    const last = this.#lastHeartbeat;
+    const last = this.#upstream.lastHeartbeat;
     return last === undefined || last.path.length === 0 ? own : { ...last, path: [...last.path, this.nodeId] };
   }
 
@@ -1135,24 +1087,16 @@ export class Node implements NodeApi {
 
   #upstreamStatus(): UpstreamStatus | null {
     if (this.#upstreamUrl === null) return null;
-    const status = this.#receiver?.status;
+    const { status } = this.#upstream;
     const heartbeat = status?.heartbeat;
     return {
       url: this.#upstreamUrl,
       connected: status?.isConnected ?? false,
       primaryPosition: heartbeat === undefined ? null : formatPosition({ epochNumber: heartbeat.epoch.number, epochTag: heartbeat.epoch.id.slice(0, 4), lsn: heartbeat.lsn }),
       lagOperations: heartbeat === undefined ? null : Math.max(0, heartbeat.lsn - (this.#engine?.table.visible.lsn ?? 0)),
-      lagMs: this.#lagMs(),
+      lagMs: this.#upstream.lagMs,
       lastError: this.#directory.identity.fence?.reason ?? status?.lastError ?? null,
     };
-  }
-
-  /** How long ago this node last knew that it had all that the primary had; null = never yet. */
-  #lagMs(): number | null {
-    const receiver = this.#receiver;
-    const caughtUpMs = receiver?.status.caughtUpMs;
-    if (receiver === undefined || caughtUpMs === undefined) return null;
-    return receiver.hasCaughtUp ? 0 : Math.round(this.#options.environment.clock.monotonicMs() - caughtUpMs);
   }
 
   health(): Verdict {
@@ -1165,7 +1109,7 @@ export class Node implements NodeApi {
   readiness(lagMsMax = this.#live.readyLagMs): Verdict {
     const health = this.health();
     if (!health.ok || this.role === 'primary') return health;
-    const lagMs = this.#lagMs();
+    const lagMs = this.#upstream.lagMs;
     if (lagMs === null) return { ok: false, reason: 'this replica has not heard of the primary yet' };
     if (lagMs > lagMsMax) return { ok: false, reason: `this replica is ${lagMs} ms behind, allowed are ${lagMsMax} ms` };
     return { ok: true, reason: `${lagMs} ms behind` };
@@ -1222,7 +1166,7 @@ export class Node implements NodeApi {
     await this.#bootstrapping;
     // A commit that waits for room which may never come must not hold up the end.
     this.#engine?.beginClose();
-    await this.#receiver?.stop();
+    await this.#upstream.stop();
     await this.#snapshots.close();
     await this.#closeEngine('the node is stopping');
     await this.#directory.close();
