@@ -26,6 +26,8 @@ import type { EpochPromise, HeardPosition, PromiseBook } from './promise-book.ts
 export const STATE_TIMEOUT_MS = 1_500;
 const PROMISE_TIMEOUT_MS = 8_000;
 const HANDOVER_TIMEOUT_MS = 15_000;
+/** Looks, about one a second, of which one asks also those who are no members. */
+const RIVALS_EVERY = 10;
 /** While writes wait for the outcome, nobody should wait for a whole second. */
 const HANDED_OVER_INTERVAL_MS = 200;
 /** Of a target that asks for the handover: with writes stopped, it must not be far behind. */
@@ -40,6 +42,7 @@ export class Failover {
   #change: string | undefined;
   #timer: Timer | undefined;
   #isRound = false;
+  #looksAsPrimary = 0;
   #isWanted = false;
   #round: Promise<void> = Promise.resolve();
   #isStopped = false;
@@ -127,20 +130,33 @@ export class Failover {
     const urls = this.#urlsToAsk();
     const asked = await this.askStates(urls ?? []);
     if (urls === undefined || [...asked.values()].some((peer) => peer.state === 'primary')) return asked;
-    const further = this.#furtherUrls([...asked.values()]).filter((url) => !urls.includes(url));
-    return further.length === 0 ? asked : new Map([...asked, ...(await this.askStates(further))]);
+    const further = this.#isPrimary ? this.#rivalUrls() : this.#furtherUrls([...asked.values()]);
+    const unasked = further.filter((url) => !urls.includes(url));
+    return unasked.length === 0 ? asked : new Map([...asked, ...(await this.askStates(unasked))]);
   }
 
-  /** Beyond the members: who was away for long, or was forgotten, may know nobody who knows the primary, or be one itself. */
+  get #isPrimary(): boolean {
+    return this.#host.state === 'primary' || this.#host.state === 'handing-over';
+  }
+
+  /** Who was away for long may know nobody who knows the primary. */
   #furtherUrls(peers: readonly PeerState[]): readonly string[] {
+    const { clusterId } = this.#host.peerState();
+    const named = peers.flatMap((peer) => (peer.clusterId === clusterId ? peer.members.map((member) => member.url) : []));
+    return this.#withoutOwn([...named, ...this.#host.members.formerUrls, ...this.#host.peerUrls]);
+  }
+
+  /** Where a primary that was forgotten may come back. Most never do: they are asked now and then. */
+  #rivalUrls(): readonly string[] {
     const { members, peerUrls } = this.#host;
-    const { state, clusterId, url } = this.#host.peerState();
-    const isPrimary = state === 'primary' || state === 'handing-over';
-    const named = isPrimary ? [] : peers.flatMap((peer) => (peer.clusterId === clusterId ? peer.members.map((member) => member.url) : []));
-    const urls = new Set([...named, ...members.formerUrls, ...peerUrls]);
-    if (isPrimary) for (const member of members.all) urls.delete(member.url);
-    urls.delete(url);
-    return [...urls];
+    this.#looksAsPrimary += 1;
+    if (this.#looksAsPrimary % RIVALS_EVERY !== 1) return [];
+    const memberUrls = members.all.map((member) => member.url);
+    return this.#withoutOwn([...members.formerUrls, ...peerUrls]).filter((url) => !memberUrls.includes(url));
+  }
+
+  #withoutOwn(urls: readonly string[]): readonly string[] {
+    return [...new Set(urls)].filter((url) => url !== this.#host.peerState().url);
   }
 
   /** Undefined where there is nothing to look for. */
@@ -525,11 +541,12 @@ export class Failover {
 
   // ——— after a restart ———
 
-  /** What all known nodes say, asked before a primary takes writes again. Those that don't answer delay it by a moment. */
-  async askAll(): Promise<ReadonlyMap<string, PeerState>> {
-    const { members, nodeId } = this.#host;
+  /** What the others say, asked before a primary takes writes again. Those that don't answer delay it by a moment. */
+  async askOthers(): Promise<ReadonlyMap<string, PeerState>> {
+    const { members, nodeId, peerUrls } = this.#host;
     const memberUrls = members.all.filter((member) => member.nodeId !== nodeId).map((member) => member.url);
-    return this.askStates([...new Set([...memberUrls, ...this.#furtherUrls([])])]);
+    // Who is gone for good need not delay every start: only whoever knows nobody else is asked for.
+    return this.askStates(this.#withoutOwn([...memberUrls, ...peerUrls, ...(memberUrls.length === 0 ? members.formerUrls : [])]));
   }
 
   async noteHeard(heard: HeardPosition): Promise<void> {

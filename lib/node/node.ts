@@ -193,7 +193,7 @@ export class Node implements NodeApi {
 
   async #begun(): Promise<void> {
     if (this.#begin !== 'recovered-as-primary') return this.#on(this.#begin);
-    for (const peer of (await this.#failover.askAll()).values()) {
+    for (const peer of (await this.#failover.askOthers()).values()) {
       if (this.#state !== 'starting' || this.#failover.judgeRival(peer)) return;
     }
     if (this.#state === 'starting') this.#on('recovered-as-primary');
