@@ -111,6 +111,8 @@ export interface NodeApi {
   rejoin(): Promise<void>;
 
   status(): NodeStatus;
+  /** The same, after a look at what may have changed on the disk. */
+  freshStatus(): Promise<NodeStatus>;
   /** Recovered, log sound, reads answered? */
   health(): Verdict;
   /** Healthy and at most `lagMsMax` behind the primary? The default bound is the node's own. */

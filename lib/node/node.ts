@@ -64,7 +64,6 @@ export class Node implements NodeApi {
   #begin: RoleEvent = 'recovered-as-primary';
   /** Names of salvage files that wait for somebody to decide. */
   #salvage: readonly string[] = [];
-  #isListingSalvage = false;
   /** Fires when the role or the history has changed: whoever waits judges again. */
   readonly #changes = new Broadcast();
   readonly #acknowledgements: Acknowledgements;
@@ -614,17 +613,6 @@ export class Node implements NodeApi {
     this.#salvage = await salvageNames(this.#options.environment.disk, this.#directory.path);
   }
 
-  /** Whoever decides about a file moves it away while this node runs. */
-  #refreshSalvage(): void {
-    if (this.#salvage.length === 0 || this.#isListingSalvage || isEnding(this.#state)) return;
-    this.#isListingSalvage = true;
-    void this.#listSalvage()
-      .catch((error: unknown) => this.#options.logger.warn('the salvage files could not be listed', { reason: messageOf(error) }))
-      .then(() => {
-        this.#isListingSalvage = false;
-      });
-  }
-
   async #endEpoch(targetNodeId: string, nextEpoch: EpochRef): Promise<LogPoint> {
     const { environment } = this.#options;
     const { committer, history, wal } = this.#engine!;
@@ -1041,7 +1029,6 @@ export class Node implements NodeApi {
   }
 
   status(): NodeStatus {
-    this.#refreshSalvage();
     const engine = this.#engine;
     const current = engine?.history.current;
     const position = (lsn: number | undefined): string => formatPosition(engine === undefined || lsn === undefined ? POSITION_ZERO : engine.history.positionOf(lsn));
@@ -1083,6 +1070,14 @@ export class Node implements NodeApi {
       tasks: [...this.#snapshots.tasks, ...(this.#bootstrap?.tasks ?? [])],
       log: { segments: engine?.wal.segments.length ?? 0, bytes: engine?.wal.sizeBytes ?? 0, firstLsn: (engine?.wal.start.lsn ?? 0) + 1 },
     };
+  }
+
+  /** Whoever decides about a salvage file moves it away while this node runs. */
+  async freshStatus(): Promise<NodeStatus> {
+    if (this.#salvage.length > 0 && !isEnding(this.#state)) {
+      await this.#listSalvage().catch((error: unknown) => this.#options.logger.warn('the salvage files could not be listed', { reason: messageOf(error) }));
+    }
+    return this.status();
   }
 
   #upstreamStatus(): UpstreamStatus | null {

@@ -114,6 +114,10 @@ export class FakeNode implements NodeApi {
     return Promise.reject(new ShiplogError('bad-request', 'there is nothing to allow'));
   }
 
+  freshStatus(): Promise<NodeStatus> {
+    return Promise.resolve(this.status());
+  }
+
   status(): NodeStatus {
     const position = formatPosition(this.visiblePosition());
     return {

@@ -11,9 +11,10 @@ import { welcomePage } from '../welcome-page.ts';
 export function addStatusRoutes(router: Router<HttpState>, node: NodeApi): void {
   router.get('/', (ctx: HttpContext) => showText(ctx, 200, welcomePage(node.status())));
 
-  router.get('/status', (ctx: HttpContext) => {
+  router.get('/status', async (ctx: HttpContext) => {
+    const status = await node.freshStatus();
     ctx.set({ ...FRESH, 'Content-Type': 'application/json' });
-    ctx.body = `${JSON.stringify(node.status(), null, 2)}\n`;
+    ctx.body = `${JSON.stringify(status, null, 2)}\n`;
   });
 
   router.get('/healthz', (ctx: HttpContext) => showVerdict(ctx, node.health()));
