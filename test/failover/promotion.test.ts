@@ -96,6 +96,28 @@ describe('a promotion', () => {
     await cluster.stopAll();
   });
 
+  it('of a replica that is promised to a target that is away says who settles that: it would wait for its stream for ever', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    for (const each of [b, c]) cluster.network.partition(a.url, each.url);
+    await cluster.clock.advance(15_000);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
+    expect(stateOf(c)).to.equal('promised');
+    b.crash();
+    cluster.network.heal();
+    await cluster.clock.advance(5_000);
+    expect([stateOf(a), stateOf(c)]).to.deep.equal(['primary', 'promised']);
+    const refused = await promote(cluster, c);
+    expect(refused).to.include({ type: 'refused', code: 'promotion-refused', command: `bin/promote ${a.url}` });
+    expect(refused).to.have.property('message').that.contains(`promised itself to ${b.url} for epoch 2`);
+    expect(await promote(cluster, a)).to.include({ type: 'refused', command: `bin/promote ${a.url} --force --accept-loss 0` });
+    await b.start();
+    await untilEqual(cluster, a, b, c);
+    expect(stateOf(b)).to.equal('primary');
+    await cluster.stopAll();
+  });
+
   it('that a handed-over primary was promised to, and that came to nothing, lets it wait for its target again', async () => {
     const file = new FaultyFile();
     const { cluster, a, b, c } = await threeNodes({}, file.disk);
