@@ -108,7 +108,7 @@ function judgeSwitchover({ own }: PromotionFacts, primary: PeerState): Promotion
   if (own.state === 'fenced' || own.state === 'diverged') {
     return refuse('promotion-refused', `${own.name} is ${own.state}: it has to rejoin before it can be promoted`);
   }
-  if (primary.state === 'handing-over') return refuse('promotion-under-way', `${primary.name} is handing over to another node at this moment`);
+  if (primary.state === 'handing-over') return { ...refuse('promotion-under-way', `${primary.name} is handing over to another node at this moment`), command: `bin/promote ${own.url}` };
   const behind = primary.end.lsn - own.end.lsn;
   const obstacle = own.isFollowing ? undefined : promiseAgainst(own, primary);
   if (obstacle !== undefined) {
