@@ -11,7 +11,7 @@
  * Every second the members are asked who have no live stream to us, or all where we follow nobody.
  */
 import { type EpochRef, type LogPoint } from '../base/epoch-history.ts';
-import { ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
+import { type ErrorCode, ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { type Timer } from '../env/clock.ts';
 import { randomId } from '../env/random.ts';
@@ -414,13 +414,19 @@ export class Failover {
 
   /** @throws ShiplogError `promotion-under-way` while another change runs. */
   async exclusively<Value>(what: string, work: () => Promise<Value>): Promise<Value> {
-    if (this.#change !== undefined) throw new ShiplogError('promotion-under-way', `this node is busy ${this.#change}; try again in a moment`, { retryAfterS: 1 });
+    if (this.#change !== undefined) throw this.busyWith(this.#change);
     this.#change = what;
     try {
       return await work();
     } finally {
       this.#change = undefined;
     }
+  }
+
+  /** Names the node, since it is read elsewhere too: by whoever asked another one for a promise. */
+  busyWith(change: string): ShiplogError {
+    const { name, url } = this.#host.peerState();
+    return new ShiplogError('promotion-under-way', `${name} (${url}) is busy ${change}; try again in a moment`, { retryAfterS: 1 });
   }
 
   /** Like `exclusively`, for what has to happen: waits for its turn, a few times. */
@@ -475,13 +481,14 @@ export class Failover {
 
   #refusePromise(own: PeerState, promise: EpochPromise, isForced: boolean): void {
     const { state } = this.#host;
-    const refuse = (why: string): never => {
-      throw new ShiplogError('promotion-refused', `${own.name} (${own.url}) ${why}`, { extra: { state: encodePeerState(own) } });
+    const refuse = (why: string, code: ErrorCode = 'promotion-refused'): never => {
+      throw new ShiplogError(code, `${own.name} (${own.url}) ${why}`, { extra: { state: encodePeerState(own) } });
     };
     if (state === 'primary' || state === 'handing-over') refuse(`is the primary of epoch ${own.history.current?.number}`);
     if (state === 'starting' || state === 'stopping' || state === 'failed') refuse(`is ${state}`);
     const highest = Math.max(numberMaxOf(own), this.#book.numberMax);
-    if (promise.epoch.number <= highest) refuse(`has promised itself to epoch ${highest} already, asked for ${promise.epoch.number}`);
+    // Made since the target chose its number, or given up since: the next number may do.
+    if (promise.epoch.number <= highest) refuse(`has promised itself to epoch ${highest} already, asked for ${promise.epoch.number}: try again`, 'promotion-under-way');
     // A primary that promotes itself asks those that follow it.
     const isFromPrimary = own.heard?.primaryNodeId === promise.targetNodeId;
     if (own.isFollowing && state === 'following' && !isFromPrimary && !isForced) refuse('still has a live stream from the primary');

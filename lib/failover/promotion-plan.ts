@@ -8,6 +8,7 @@ import { epochTagOf, formatPosition } from '../base/position.ts';
 import type { Member } from '../replication/member-list.ts';
 import { judgePeer } from './judge-peer.ts';
 import type { PeerState } from './peer-state.ts';
+import type { EpochPromise } from './promise-book.ts';
 import type { PlannedMember, PromotionKind, PromotionPlan, PromotionRefusal, PromoteOptions } from './promote-events.ts';
 
 export interface PromotionFacts {
@@ -107,11 +108,22 @@ function judgeSwitchover({ own }: PromotionFacts, primary: PeerState): Promotion
   if (own.state === 'fenced' || own.state === 'diverged') {
     return refuse('promotion-refused', `${own.name} is ${own.state}: it has to rejoin before it can be promoted`);
   }
-  if (primary.state === 'handing-over') return refuse('promotion-under-way', `${primary.name} is handing over to another node at this moment`);
+  if (primary.state === 'handing-over') return { ...refuse('promotion-under-way', `${primary.name} is handing over to another node at this moment`), command: `bin/promote ${own.url}` };
   const behind = primary.end.lsn - own.end.lsn;
+  const obstacle = own.isFollowing ? undefined : promiseAgainst(own, primary);
+  if (obstacle !== undefined) {
+    const what = `${own.name} has promised itself to ${obstacle.targetUrl} for epoch ${obstacle.epoch.number}, and can't follow ${primary.name}, which is alive, before that has come to its end`;
+    return { ...refuse('promotion-refused', `${what}: wait for ${obstacle.targetUrl}, or let the primary settle it`), command: `bin/promote ${primary.url}` };
+  }
   if (!own.isFollowing) return refuse('promotion-refused', `${own.name} has no stream from ${primary.name}, which is alive: wait until it follows`);
   if (behind > SWITCHOVER_BEHIND_MAX) return refuse('promotion-refused', `${own.name} is ${behind} operations behind ${primary.name}: wait until it has caught up`);
   return null;
+}
+
+/** One that forbids following this primary: waiting for a stream would be in vain while its target is away. */
+function promiseAgainst(own: PeerState, { history }: PeerState): EpochPromise | undefined {
+  const { id, number } = history.current!;
+  return own.promises.find(({ kind, epoch, targetNodeId }) => kind === 'failover' && targetNodeId !== own.nodeId && epoch.id !== id && epoch.number >= number);
 }
 
 function judgeFailover(facts: PromotionFacts, announcedLsn: number, warnings: string[]): PromotionRefusal | null {

@@ -23,6 +23,8 @@ import { type JudgedPromotion, judgePromotion, positionOf } from './promotion-pl
 /** For the record that ends the epoch to arrive here, with writes waiting. */
 const CATCH_UP_TIMEOUT_MS = 10_000;
 
+const PROMOTING = 'promoting itself';
+
 const RISK: Readonly<Record<PromotionKind, number>> = { none: 0, switchover: 1, failover: 2, forced: 3 };
 const WORDS: Readonly<Record<PromotionKind, string>> = { none: 'no change', switchover: 'a switchover', failover: 'a failover', forced: 'a forced failover' };
 
@@ -47,18 +49,21 @@ export class Promotion {
       if (this.#options.isDryRun) return;
       const refusal = this.#refusalOf(judged, []);
       if (refusal !== null) return this.#refuse(refusal);
-      await this.#failover.exclusivelySoon(`promoting itself`, () => this.#carryOut(judged));
+      await this.#failover.exclusivelySoon(PROMOTING, () => this.#carryOut(judged));
     } catch (error) {
-      const command = isShiplogError(error, 'promotion-under-way') ? `bin/promote ${this.#host.peerState().url}` : null;
-      this.#refuse({ code: codeOf(error), message: messageOf(error), betterUrl: null, command });
+      this.#refuse(this.#refusalFrom(error));
       // What it left standing is settled now, not in a second.
       this.#failover.wake();
     }
   }
 
   async #plan(): Promise<JudgedPromotion> {
+    // What can be seen in the middle of another promotion of this node is no reason for anything: that one decides.
+    const isUnderWay = this.#failover.changeUnderWay === PROMOTING;
     const { members, answers } = await this.#askEveryone();
-    return this.#judge(members, answers, false);
+    const judged = this.#judge(members, answers, false);
+    if (!isUnderWay || judged.plan.refusal === null) return judged;
+    return { ...judged, plan: { ...judged.plan, refusal: this.#refusalFrom(this.#failover.busyWith(PROMOTING)) } };
   }
 
   /** Also members that only others know: a primary may have taken one in while we were cut off. */
@@ -132,7 +137,7 @@ export class Promotion {
       // A refusal is certain. Without an answer the epoch may have ended all the same: then our log says so.
       if (isShiplogError(error) && error.code !== 'peer-protocol' && error.code !== 'outcome-unknown') {
         await this.#giveUp(promise, []);
-        return this.#refuse({ code: error.code, message: messageOf(error), betterUrl: null, command: null });
+        return this.#refuse(this.#refusalFrom(error));
       }
       this.#host.logger.warn('no answer to the handover; waiting for the end of the epoch in the log', { reason: messageOf(error) });
     }
@@ -163,12 +168,13 @@ export class Promotion {
     await this.#failover.book.make(promise);
     if (!isPrimary) await this.#host.pauseFollowing();
     this.#step('collecting-promises', 'the other replicas stop following and say where they are');
-    const { answers, refusals } = await this.#collect(members, promise);
+    const { answers, refusals, busy } = await this.#collect(members, promise);
     const judged = this.#judge(members, answers, true);
     const refusal = this.#refusalOf(judged, refusals);
     if (refusal !== null) {
       await this.#giveUp(promise, members);
-      return this.#refuse(refusal);
+      // Who is busy can be asked in a moment: no reason to force anything.
+      return this.#refuse(busy === undefined || refusal.betterUrl !== null ? refusal : this.#refusalFrom(busy));
     }
     const own = this.#host.peerState();
     const isLoss = judged.announcedLsn > own.end.lsn;
@@ -199,10 +205,11 @@ export class Promotion {
     };
   }
 
-  /** Everybody who answers with a promise; the reasons of those who refused. */
-  async #collect(members: readonly Member[], promise: EpochPromise): Promise<{ answers: Map<string, PeerState>; refusals: string[] }> {
+  /** Everybody who answers with a promise; the reasons of those who refused; one of those who only could not at this moment. */
+  async #collect(members: readonly Member[], promise: EpochPromise): Promise<{ answers: Map<string, PeerState>; refusals: string[]; busy: ShiplogError | undefined }> {
     const answers = new Map<string, PeerState>();
     const refusals: string[] = [];
+    let busy: ShiplogError | undefined;
     const others = members.filter((member) => member.nodeId !== this.#host.nodeId);
     await Promise.all(
       others.map(async (member) => {
@@ -215,12 +222,13 @@ export class Promotion {
           // Somebody else answers at that URL, for instance a node on an empty disk: the member itself is silent.
           if (error.code === 'other-cluster') return;
           refusals.push(messageOf(error));
+          if (error.code === 'promotion-under-way') busy = error;
           const told = toldState(error);
           if (told?.nodeId === member.nodeId) answers.set(member.nodeId, told);
         }
       }),
     );
-    return { answers, refusals };
+    return { answers, refusals, busy };
   }
 
   #newPromise(kind: EpochPromise['kind'], answers: ReadonlyMap<string, PeerState>): EpochPromise {
@@ -261,6 +269,11 @@ export class Promotion {
   #step(step: Extract<PromoteEvent, { type: 'step' }>['step'], message: string): void {
     this.#host.logger.info('promotion', { step, message });
     this.#emit({ type: 'step', step, message });
+  }
+
+  #refusalFrom(error: unknown): PromotionRefusal {
+    const command = isShiplogError(error, 'promotion-under-way') ? `bin/promote ${this.#host.peerState().url}` : null;
+    return { code: codeOf(error), message: messageOf(error), betterUrl: null, command };
   }
 
   #refuse(refusal: PromotionRefusal): void {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { ShiplogError } from '../../lib/base/errors.ts';
 import { sleep } from '../../lib/env/clock.ts';
+import type { PromoteEvent } from '../../lib/failover/promote-events.ts';
 import { handlerOf } from '../support/memory-cluster.ts';
 import { FaultyFile, end, promote, promotionEvents, stateOf, threeNodes, untilEqual, untilMembers } from './three-nodes.ts';
 
@@ -93,6 +94,28 @@ describe('a promotion', () => {
     await cluster.clock.untilTrue(() => stateOf(a) === 'following' && a.node.status().promise === null);
     await cluster.clock.until(b.put('after', 'y'));
     await untilEqual(cluster, a, b, c);
+    await cluster.stopAll();
+  });
+
+  it('of a replica that is promised to a target that is away says who settles that: it would wait for its stream for ever', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    for (const each of [b, c]) cluster.network.partition(a.url, each.url);
+    await cluster.clock.advance(15_000);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
+    expect(stateOf(c)).to.equal('promised');
+    b.crash();
+    cluster.network.heal();
+    await cluster.clock.advance(5_000);
+    expect([stateOf(a), stateOf(c)]).to.deep.equal(['primary', 'promised']);
+    const refused = await promote(cluster, c);
+    expect(refused).to.include({ type: 'refused', code: 'promotion-refused', command: `bin/promote ${a.url}` });
+    expect(refused).to.have.property('message').that.contains(`promised itself to ${b.url} for epoch 2`);
+    expect(await promote(cluster, a)).to.include({ type: 'refused', command: `bin/promote ${a.url} --force --accept-loss 0` });
+    await b.start();
+    await untilEqual(cluster, a, b, c);
+    expect(stateOf(b)).to.equal('primary');
     await cluster.stopAll();
   });
 
@@ -348,6 +371,46 @@ describe('a promotion', () => {
     expect(second).to.include({ type: 'refused', code: 'promotion-under-way', command: `bin/promote ${b.url}` });
     expect(second).to.have.property('message').that.contains('busy promoting itself');
     expect(await first).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.stopAll();
+  });
+
+  it('that is run again in its middle says that it is under way, not what it looks like from there', async () => {
+    for (const step of ['stopping-writes', 'catching-up', 'opening']) {
+      let syncMs = 0;
+      const { cluster, a, b, c } = await threeNodes({}, { delay: async ({ name }) => (name === 'sync' && syncMs > 0 ? sleep(cluster.clock, syncMs) : undefined) });
+      await a.fill(10);
+      await untilEqual(cluster, a, b, c);
+      syncMs = 1;
+      let second: Promise<PromoteEvent[]> | undefined;
+      const first = (async () => {
+        let last: PromoteEvent | undefined;
+        for await (const event of b.node.promote({ force: false, acceptLoss: null, isDryRun: false })) {
+          if (event.type === 'step' && event.step === step) second = promotionEvents(b);
+          last = event;
+        }
+        return last;
+      })();
+      expect(await cluster.clock.until(first), step).to.include({ type: 'promoted', kind: 'switchover' });
+      const last = (await cluster.clock.until(second!)).at(-1)!;
+      if (last.type === 'promoted') expect(last.kind, step).to.equal('none');
+      else expect(last, step).to.include({ type: 'refused', code: 'promotion-under-way', betterUrl: null, command: `bin/promote ${b.url}` });
+      await untilEqual(cluster, a, b, c);
+      await cluster.stopAll();
+    }
+  });
+
+  it('that asks a node which promotes itself says so, and does not advise to force it', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    a.crash();
+    await cluster.clock.advance(5_000);
+    cluster.network.faultOf = ({ target }) => (target === '/peer/promise' ? { delayMs: 100 } : undefined);
+    const ends = await cluster.clock.until(Promise.all([promotionEvents(b), promotionEvents(c)]));
+    expect(ends[0].at(-1)).to.include({ type: 'refused', code: 'promotion-under-way', message: 'c (http://c) is busy promoting itself; try again in a moment', command: 'bin/promote http://b' });
+    // By then the other one has given its promise up, but not the number.
+    expect(ends[1].at(-1)).to.include({ type: 'refused', code: 'promotion-under-way', message: 'b (http://b) has promised itself to epoch 2 already, asked for 2: try again', command: 'bin/promote http://c' });
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
     await cluster.stopAll();
   });
 

@@ -5,7 +5,6 @@
  */
 import { isShiplogError, messageOf } from '../../lib/base/errors.ts';
 import { formatPosition, parsePosition } from '../../lib/base/position.ts';
-import { readBody } from '../../lib/env/transport.ts';
 import { sleep } from '../../lib/env/clock.ts';
 import type { DataOperation } from '../../lib/base/operation.ts';
 import type { PromoteEvent, PromoteOptions, PromotionRefusal } from '../../lib/failover/promote-events.ts';
@@ -13,6 +12,7 @@ import type { Node } from '../../lib/node/node.ts';
 import type { NodeStatus, WriteDurability } from '../../lib/node/node-api.ts';
 import type { NodeOptions } from '../../lib/node/node-options.ts';
 import { nodeHandler } from '../simulation/node-handler.ts';
+import { areAllEqual, digestOf } from '../support/equal-nodes.ts';
 import { type DiskImage, type Machine, MemoryCluster } from '../support/memory-cluster.ts';
 import { write } from './client.ts';
 import { DiskFaults, type Moment } from './disk-faults.ts';
@@ -491,20 +491,6 @@ function isReplica({ state }: NodeStatus): boolean {
 function isInPlace({ state, upstream, members, nodeId }: NodeStatus): boolean {
   if (state !== 'following') return state !== 'starting' && state !== 'bootstrapping' && state !== 'fenced';
   return upstream?.connected === true && (members.length === 0 || members.some((member) => member.nodeId === nodeId));
-}
-
-function areAllEqual(machines: readonly Machine[]): boolean {
-  if (!machines.every(({ isRunning }) => isRunning)) return false;
-  const statuses = machines.map(({ node }) => node.status());
-  const isQuiet = statuses.every(({ state, promise }) => (state === 'primary' || state === 'following') && promise === null);
-  return isQuiet && new Set(statuses.map(({ positions }) => positions.visible)).size === 1 && statuses.filter(({ state }) => state === 'primary').length === 1;
-}
-
-/** Of log and table, as `shiplog verify URL URL` compares them. */
-async function digestOf({ node }: Machine): Promise<string> {
-  const { lsn } = node.visiblePosition();
-  const response = await node.servePeer({ method: 'GET', target: `/peer/digest?at=${lsn}`, headers: {} });
-  return (await readBody(response.body, 10_000)).toString('utf8').trim();
 }
 
 function refusalOf(error: unknown): string {

@@ -101,6 +101,7 @@ export class Machine {
   /** As `start`, without letting time pass. */
   async starting(more: Partial<NodeOptions> = {}): Promise<Node> {
     const { network } = this.#cluster;
+    network.lighten(this.url);
     const clock = this.#cluster.clock.incarnation();
     const transport = network.transportOf(this.url);
     this.#incarnation = { clock, transport };
@@ -155,6 +156,14 @@ export class Machine {
     this.stores.crash(keepTransactions);
   }
 
+  /** As `crash`, with everything unsynced lost, and nobody is told: its connections fall silent until it starts again. */
+  losePower(next: Partial<MemoryDiskOptions> = {}): void {
+    this.#cluster.network.darken(this.url);
+    this.#endProcess();
+    this.disk = this.disk.crash({ survives: 'nothing' }, next);
+    this.stores.crash(() => 0);
+  }
+
   /** The process goes, and nothing else: what it wrote is there, synced or not. */
   kill(next: Partial<MemoryDiskOptions> = {}): void {
     this.#endProcess();
@@ -164,7 +173,7 @@ export class Machine {
   #endProcess(): void {
     this.#incarnation?.clock.end();
     this.#incarnation?.transport.end();
-    this.#cluster.network.unlisten(this.url);
+    if (!this.#cluster.network.isDark(this.url)) this.#cluster.network.unlisten(this.url);
     this.#node = undefined;
   }
 
