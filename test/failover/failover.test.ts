@@ -66,7 +66,7 @@ describe('a change of the primary', () => {
     expect(header.reason).to.match(/^. \(http:\/\/.\) (holds|has opened) epoch 2/);
     await a.disk.makeDirectory('/data/node/salvage/done');
     await a.disk.rename(`/data/node/salvage/${name}`, `/data/node/salvage/done/${name}`);
-    await cluster.clock.untilTrue(() => a.node.status().salvage.length === 0);
+    expect((await cluster.clock.until(a.node.freshStatus())).salvage).to.deep.equal([]);
     await cluster.stopAll();
   });
 

@@ -59,11 +59,7 @@ describe('a node that rejoins', () => {
     await cluster.clock.untilTrue(() => stateOf(a) === 'following');
     await untilEqual(cluster, a, b, c);
     expect(a.get('alone')).to.equal(undefined);
-    const [file] = a.node.status().salvage;
-    expect(file).to.be.a('string');
-    // Somebody has decided about it: the next look at the node says so.
-    await a.disk.remove(`/data/node/salvage/${file}`);
-    expect((await cluster.clock.until(a.node.freshStatus())).salvage).to.deep.equal([]);
+    expect(a.node.status().salvage).to.have.lengthOf(1);
     expect(b.node.status().members.map(({ name }) => name)).to.have.members(['a', 'b', 'c']);
     await cluster.stopAll();
   });
