@@ -13,7 +13,7 @@ describe('without a safeguard', function () {
     it(`the simulation fails: ${mutant.bug}, ${mutant.story}`, async () => {
       const found = await hunt(mutant, { fromSeed: mutant.caughtAt, seeds: SEEDS, budgetMs: BUDGET_MS });
       expect(found, `${mutant.name} survived ${SEEDS} seeds from ${mutant.caughtAt} on`).not.to.equal(undefined);
-      process.stdout.write(`      seed ${found!.seed}: ${found!.codes.join(', ')}\n`);
+      process.stdout.write(`      seed ${found!.seed}: ${[...new Set(found!.verdicts.map(({ code }) => code))].join(', ')}\n`);
     });
   }
 

@@ -1,35 +1,12 @@
 /**
- * Each safeguard, taken away once. A mutant changes the product's text as a module is loaded
- * (load-mutant.ts), or lets the machine lie (SimulationMutation); the product itself has no switch. What
- * has to catch it is a verdict of the simulation's judges, not an assertion beside the change.
- *
- * `B1` … are bugs that really happened in systems like this; each entry says which.
+ * Each safeguard, taken away once: see mutant.ts. Nothing of lib/ is imported but types, since modules are
+ * changed as they are loaded.
  */
 import type { Batch } from '../../../lib/base/operation.ts';
 import type { Store } from '../../../lib/store/store.ts';
 import type { MemoryStore } from '../../support/memory-store.ts';
-import type { SimulationMutation } from '../mutation.ts';
-import type { ProfileName } from '../plan.ts';
-
-export interface Edit {
-  /** Below lib/. */
-  readonly file: string;
-  /** Occurs exactly once. */
-  readonly from: string;
-  readonly to: string;
-}
-
-export interface Mutant {
-  readonly name: string;
-  readonly bug: string;
-  /** What the cluster does wrong then. */
-  readonly story: string;
-  readonly edits?: readonly Edit[];
-  readonly environment?: Omit<SimulationMutation, 'name'>;
-  readonly profile?: ProfileName;
-  /** A seed that catches it: where CI begins to look. */
-  readonly caughtAt: number;
-}
+import type { Mutant } from './mutant.ts';
+import { FLIPPED_BITS, POWER_CUTS, SPLITS, TIGHT_LOG } from './plans.ts';
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -166,6 +143,145 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'a write that nobody confirmed in time is answered as if they had',
     edits: [{ file: 'commit/acknowledgements.ts', from: '          reject(late());\n', to: '          resolve(1);\n          void [reject, late];\n' }],
     caughtAt: 40,
+  },
+  {
+    name: 'payloads-not-checked',
+    bug: 'B5',
+    story: 'recovery takes a frame for whole whose header has survived, whatever became of its payload',
+    edits: [{ file: 'wal/segment-reader.ts', from: 'const chain = crc32(payload, chainOverHeader(this.#window, start, this.#before.chain));', to: 'const { chain } = header;' }],
+    plan: POWER_CUTS,
+    caughtAt: 1,
+  },
+  {
+    name: 'small-files-not-synced-by-name',
+    bug: 'B6',
+    story: 'the directory is not synced after the rename of a small file, so that promises and roles are forgotten',
+    edits: [{ file: 'env/durable-file.ts', from: '  await disk.syncDirectory(directory);', to: '' }],
+    plan: { ...SPLITS, faults: [['power-cut', 3], ['crash-at-disk-call', 3], ['partition', 1]], actions: [['promote', 3], ['promote-when-dead', 3]] },
+    caughtAt: 1,
+  },
+  {
+    name: 'marks-ignored',
+    bug: 'B7',
+    story: 'damage in what was durable is taken for a torn tail, and cut off',
+    edits: [{ file: 'wal/wal-recovery.ts', from: 'if (mark.durable.lsn > lsn) refuse(', to: 'if (mark.durable.lsn < 0) refuse(' }],
+    plan: { ...POWER_CUTS, faults: [['bit-rot', 3], ['power-cut', 1]], checkpointOperations: 1_000_000, checkpointIntervalMs: 1_000_000 },
+    caughtAt: 1,
+  },
+  {
+    name: 'torn-tails-refused',
+    bug: 'B7',
+    story: 'a write group that was torn by a crash is taken for damage',
+    edits: [{ file: 'wal/wal-recovery.ts', from: "if (!bad.isLast) refuse('another segment follows');", to: "refuse('nothing is ever dropped');" }],
+    plan: POWER_CUTS,
+    caughtAt: 1,
+  },
+  {
+    name: 'torn-tails-take-more-with-them',
+    bug: 'B7',
+    story: 'the group before a torn one is cut off with it',
+    edits: [
+      {
+        file: 'wal/wal-recovery.ts',
+        from: '        await refuseUnlessTorn(options, { segment, file, reader, isLast });\n',
+        to: `        await refuseUnlessTorn(options, { segment, file, reader, isLast });
+        if (lastGroupOffset > SEGMENT_HEADER_BYTES) {
+          const shorter = new SegmentReader(file, segment, { point: segment.header.before, offset: SEGMENT_HEADER_BYTES }, lastGroupOffset);
+          while ((await shorter.next()) !== undefined);
+          await file.truncate(lastGroupOffset);
+          return recoverLog(options);
+        }
+`,
+      },
+    ],
+    plan: POWER_CUTS,
+    caughtAt: 1,
+  },
+  {
+    name: 'lengths-believed',
+    bug: 'B8',
+    story: 'the length of a frame is believed before its header is known to be whole, and without a bound',
+    edits: [
+      { file: 'wal/frame.ts', from: 'if (source.readUInt32LE(offset + CHECKED_BYTES) !== checksum) return undefined;', to: 'void checksum;' },
+      { file: 'wal/frame.ts', from: '    header.payloadBytes <= LIMITS.framePayloadBytesMax &&', to: '' },
+    ],
+    plan: FLIPPED_BITS,
+    caughtAt: 1,
+  },
+  {
+    name: 'gaps-passed-over',
+    bug: 'B20',
+    story: 'a reader that retention has overtaken goes on behind the gap, and who follows it does not look',
+    edits: [
+      { file: 'wal/wal-cursor.ts', from: '    if (next.header.before.lsn !== this.#point.lsn) {', to: '    this.#point = next.header.before; if (next === null) {' },
+      { file: 'wal/wal.ts', from: '  if (header.firstLsn !== before.lsn + 1) {', to: '  if (header.firstLsn < 0) {' },
+      { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {', to: '  if (chain < 0) {' },
+    ],
+    plan: { ...TIGHT_LOG, clientCount: 8, thinkMs: 5, valueBytes: 300, networkMs: 5, checkpointOperations: 5, checkpointIntervalMs: 200, faults: [['slow-network', 3], ['freeze', 2], ['bad-network', 1]], actions: [['promote-when-dead', 1]] },
+    caughtAt: 1,
+  },
+  {
+    name: 'promises-not-durable',
+    bug: 'B13',
+    story: 'a promise is forgotten in a restart, and the old primary gets its confirmations again',
+    edits: [{ file: 'failover/promise-book.ts', from: '      await writeDurableJson(this.#disk, this.#directory, FILE_NAME, content);', to: '' }],
+    plan: { ...SPLITS, faults: [['partition', 3], ['kill', 8]], faultMs: 200, actionMs: 300, actions: [['promote', 1]] },
+    caughtAt: 1,
+  },
+  {
+    name: 'promised-replicas-go-on-following',
+    bug: 'B13',
+    story: 'a replica that has promised itself goes on following and confirming',
+    edits: [{ file: 'failover/failover.ts', from: '      await this.#host.pauseFollowing();\n      return peerAnswer(', to: '      \n      return peerAnswer(' }],
+    plan: { ...SPLITS, faults: [['partition', 4], ['one-way', 2], ['cut', 4], ['kill', 2]], actions: [['promote', 1]] },
+    caughtAt: 1,
+  },
+  {
+    name: 'nothing-set-aside',
+    bug: 'B14',
+    story: 'a former primary that rejoins writes a salvage file without its operations',
+    edits: [{ file: 'failover/salvage-writer.ts', from: 'for await (const batch of wal.readBatches(afterLsn)) {', to: 'for await (const batch of wal.readBatches(wal.end.lsn)) {' }],
+    caughtAt: 1,
+  },
+  {
+    name: 'silent-members-do-not-count',
+    bug: 'B12',
+    story: 'a replica is promoted though another one, which may hold more, can not be asked',
+    edits: [{ file: 'failover/promotion-plan.ts', from: 'if (silent.length > 0) {', to: 'if (silent.length < 0) {' }],
+    plan: { ...SPLITS, nodeCount: 4, faults: [['long-outage', 3], ['isolate', 3], ['freeze', 2]], actions: [['promote-when-dead', 1], ['promote', 1]] },
+    caughtAt: 1,
+  },
+  {
+    name: 'min-ignored',
+    bug: 'B26',
+    story: 'a read with min does not wait for the position that it names',
+    edits: [{ file: 'node/node.ts', from: '      await this.#shown(position, deadline.signal);', to: '      await Promise.resolve();' }],
+    caughtAt: 1,
+  },
+  {
+    name: 'reads-show-what-is-not-durable',
+    bug: 'B26',
+    story: 'a write can be read before its sync has ended, and is gone after a power cut',
+    edits: [
+      { file: 'wal/wal.ts', from: '    await this.#writeDurably(group.bytes);', to: '    this.durably = this.#writeDurably(group.bytes); this.durably.catch(() => {});' },
+      { file: 'commit/committer.ts', from: '      table.show(batches);', to: '      table.show(batches); await wal.durably;' },
+    ],
+    caughtAt: 1,
+  },
+  {
+    name: 'refusals-do-not-wait',
+    bug: 'B26',
+    story: 'a 404 that rests on a delete of the same group is answered before that delete is durable',
+    edits: [{ file: 'commit/group-commit.ts', from: 'if (earlier.has(operation.key) && write.awaitsSync) group.dependents.push(write);', to: 'if (earlier.size < 0) group.dependents.push(write);' }],
+    plan: { ...POWER_CUTS, nodeCount: 2, keyCount: 2, deleteShare: 0.25, acks: [['local', 1]], operations: 900, diskMs: 20, thinkMs: 50, faultMs: 250 },
+    caughtAt: 1,
+  },
+  {
+    name: 'unsettled-members-confirm',
+    bug: 'B12',
+    story: 'a replica that not all others know counts for acknowledgements: whoever is promoted would not ask it',
+    edits: [{ file: 'replication/log-sender.ts', from: 'member.isSettled === true && follower !== undefined', to: 'follower !== undefined' }],
+    caughtAt: 1,
   },
 ];
 
