@@ -3,7 +3,7 @@
  * same run of the product as it is.
  */
 import { type SeedReport, runCampaign } from '../campaign.ts';
-import { STEPS_DEFAULT, runSimulation } from '../simulation.ts';
+import { STEPS_DEFAULT } from '../simulation.ts';
 import type { SimulationViolation } from '../world.ts';
 import type { Mutant } from './mutant.ts';
 
@@ -18,6 +18,8 @@ export interface HuntOptions {
   readonly fromSeed: number;
   readonly seeds: number;
   readonly budgetMs: number;
+  /** Processes that run the mutant; default: one per core. */
+  readonly workers?: number;
   /** Called after each seed. */
   readonly onSeed?: (seedsTried: number) => void;
 }
@@ -29,26 +31,26 @@ const NO_VERDICTS: ReadonlySet<string> = new Set(['unfinished', 'program-error',
 const LAST_WORDS = ['unexpected-damage', 'forgot-durable', 'epoch-minted-twice', 'two-clusters', 'orphaned-promise', 'no-rest'];
 
 /** @throws Error where the mutant's process does not even get through its first run. */
-export async function hunt(mutant: Mutant, { fromSeed, seeds, budgetMs, onSeed }: HuntOptions): Promise<Catch | undefined> {
+export async function hunt(mutant: Mutant, { fromSeed, seeds, budgetMs, workers, onSeed }: HuntOptions): Promise<Catch | undefined> {
   const endMs = performance.now() + budgetMs;
-  const world = { profile: mutant.profile ?? 'default', ...(mutant.plan !== undefined && { plan: mutant.plan }) } as const;
+  const world = { steps: STEPS_DEFAULT, profile: mutant.profile ?? 'default', ...(mutant.plan !== undefined && { plan: mutant.plan }) } as const;
   let next = fromSeed;
   while (next < fromSeed + seeds && performance.now() < endMs) {
     const { failures, done } = await runCampaign({
       ...world,
       fromSeed: next,
       seeds: fromSeed + seeds - next,
-      steps: STEPS_DEFAULT,
       budgetMs: endMs - performance.now(),
       mutant: mutant.name,
+      ...(workers !== undefined && { workers }),
       until: (report) => isStillborn(report) || verdictsOn(mutant, report).length > 0,
       onSeed: (_, { done: doneHere }) => onSeed?.(next - fromSeed + doneHere),
     });
     if (done > 0 && failures.length === done && failures.every(isStillborn)) throw new Error(`the mutant ${mutant.name} can't be run: ${failures[0]!.violations[0]!.message}`);
     const caught = failures.find((report) => verdictsOn(mutant, report).length > 0);
     if (caught !== undefined) {
-      const { verdict } = await runSimulation({ seed: caught.seed, ...world });
-      if (verdict === 'passed') return { seed: caught.seed, seedsTried: caught.seed - fromSeed + 1, verdicts: verdictsOn(mutant, caught) };
+      const product = await runCampaign({ ...world, fromSeed: caught.seed, seeds: 1, budgetMs: Number.POSITIVE_INFINITY });
+      if (product.done === 1 && product.failures.length === 0) return { seed: caught.seed, seedsTried: caught.seed - fromSeed + 1, verdicts: verdictsOn(mutant, caught) };
     }
     next = Math.max(caught?.seed ?? 0, next + done - 1) + 1;
   }

@@ -32,8 +32,8 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B3',
     story: 'recovery serves what it read without writing it again and syncing it',
     edits: [{ file: 'wal/wal-recovery.ts', from: '      if (isLast) await rewriteLastGroup(file, lastGroupOffset, segment.sizeBytes);\n', to: '      void (isLast ? lastGroupOffset : rewriteLastGroup);\n' }],
-    profile: 'swarm',
-    caughtAt: 46,
+    plan: { ...POWER_CUTS, faults: [['power-cut', 3], ['crash-at-disk-call', 3], ['sync-error', 3], ['kill', 1]], faultMs: 250 },
+    caughtAt: 1,
   },
   {
     name: 'sent-before-durable',
@@ -51,7 +51,7 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B5',
     story: 'recovery takes a frame for whole whose header has survived, whatever became of its payload',
     edits: [{ file: 'wal/segment-reader.ts', from: 'const chain = crc32(payload, chainOverHeader(this.#window, start, this.#before.chain));', to: 'const { chain } = header;' }],
-    plan: POWER_CUTS,
+    plan: { ...POWER_CUTS, clientCount: 4, thinkMs: 30, valueBytes: 20_000 },
     caughtAt: 1,
   },
   {
@@ -181,8 +181,8 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B13',
     story: 'giving up its own promotion, a node forgets to whom else it is promised',
     edits: [{ file: 'failover/promise-book.ts', from: '    await this.#withdraw(({ epoch }) => epoch.id === epochId);\n', to: '    await this.#withdraw(({ epoch }) => epoch.id !== `not ${epochId}`);\n' }],
-    profile: 'swarm',
-    caughtAt: 848,
+    plan: { ...SPLITS, nodeCount: 4, faults: [['partition', 3], ['one-way', 2], ['cut', 2]], actions: [['promote', 1], ['promote-two', 3]], faultMs: 300, actionMs: 300 },
+    caughtAt: 1,
   },
   {
     name: 'writes-after-the-end-of-the-epoch',
@@ -226,8 +226,8 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'replication/log-sender.ts', from: '    if (chain === undefined || chain === point.chain) return;\n', to: '    if (chain === undefined || afterLsn >= 0) return;\n    void point;\n' },
       { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {\n    // Not', to: '  if (chain < 0) {\n    // Not' },
     ],
-    profile: 'swarm',
-    caughtAt: 235,
+    plan: { ...SPLITS, faults: [['isolate', 2], ['kill', 2], ['long-outage', 2]], actions: [['force', 2], ['promote-when-dead', 2]], actionMs: 300 },
+    caughtAt: 1,
   },
   {
     name: 'nothing-set-aside',
@@ -241,8 +241,8 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B15',
     story: 'two nodes mint the same epoch, id and all',
     edits: [{ file: 'failover/promotion.ts', from: 'epoch: { number, id: randomId(this.#host.environment.random) }', to: "epoch: { number, id: number.toString(16).padStart(4, '0').padEnd(32, 'e') }" }],
-    profile: 'swarm',
-    caughtAt: 220,
+    plan: { ...SPLITS, nodeCount: 4, faults: [['isolate', 1]], actions: [['force', 3], ['promote', 1]] },
+    caughtAt: 1,
   },
   {
     name: 'fork-from-watermarks',
