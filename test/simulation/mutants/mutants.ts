@@ -181,8 +181,8 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B13',
     story: 'giving up its own promotion, a node forgets to whom else it is promised',
     edits: [{ file: 'failover/promise-book.ts', from: '    await this.#withdraw(({ epoch }) => epoch.id === epochId);\n', to: '    await this.#withdraw(({ epoch }) => epoch.id !== `not ${epochId}`);\n' }],
-    plan: { ...SPLITS, nodeCount: 4, faults: [['partition', 3], ['one-way', 2], ['cut', 2]], actions: [['promote', 1], ['promote-two', 3]], faultMs: 300, actionMs: 300 },
-    caughtAt: 1,
+    profile: 'swarm',
+    caughtAt: 848,
   },
   {
     name: 'writes-after-the-end-of-the-epoch',
@@ -218,15 +218,17 @@ export const MUTANTS: readonly Mutant[] = [
     caughtAt: 1,
   },
   {
-    name: 'handshake-judges-by-number',
+    name: 'histories-not-compared',
     bug: 'B14',
-    story: 'a follower with another history is let in as long as its LSN is not above ours',
+    story: 'neither a follower nor its upstream compares histories: whose LSN is not above is let in',
     edits: [
+      { file: 'failover/failover.ts', from: '    const forkLsn = sharedWith(own, primary);', to: '    const forkLsn = own.end.lsn;' },
       { file: 'replication/handshake.ts', from: '  if (claim.epochId !== undefined) {\n', to: '  if (claim.epochId === "never") {\n' },
       { file: 'replication/log-sender.ts', from: '    if (chain === undefined || chain === point.chain) return;\n', to: '    if (chain === undefined || afterLsn >= 0) return;\n    void point;\n' },
       { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {\n    // Not', to: '  if (chain < 0) {\n    // Not' },
+      { file: 'wal/history-check.ts', from: '    if (current?.number === frame.epochNumber) return history;\n', to: '    if (firstLsn > 0) return history;\n' },
+      { file: 'wal/history-check.ts', from: '  if (!continues || !isAtEnd) {\n', to: '  if (!continues && !isAtEnd && firstLsn < 0) {\n' },
     ],
-    plan: { ...SPLITS, faults: [['isolate', 2], ['kill', 2], ['long-outage', 2]], actions: [['force', 2], ['promote-when-dead', 2]], actionMs: 300 },
     caughtAt: 1,
   },
   {
