@@ -166,7 +166,8 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'failover/promotion-plan.ts', from: '  if (better !== undefined) {\n', to: '  if (better !== undefined && own.history.current === undefined) {\n' },
       { file: 'failover/promotion-plan.ts', from: '  if (announcedLsn > own.end.lsn) {\n', to: '  if (announcedLsn > own.end.lsn && own.history.current === undefined) {\n' },
     ],
-    caughtAt: 21,
+    plan: { ...SPLITS, nodeCount: 4, faults: [['long-outage', 3], ['isolate', 3], ['freeze', 2]], actions: [['promote-when-dead', 1], ['promote', 1]] },
+    caughtAt: 1,
   },
   {
     name: 'silent-members-do-not-count',
@@ -199,6 +200,7 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B13',
     story: 'a primary that was told of a later epoch goes on acknowledging',
     edits: [{ file: 'failover/failover.ts', from: '    const verdict = judgePeer(own, peer);\n    const who', to: "    const verdict = judgePeer(own, { ...peer, clusterId: null });\n    const who" }],
+    mayNeverRest: true,
     caughtAt: 3,
   },
   {
