@@ -251,9 +251,12 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'fork-from-watermarks',
     bug: 'B16',
-    story: 'a former primary cuts where the smaller of both logs ends, not where the histories part',
-    edits: [{ file: 'failover/judge-peer.ts', from: '  return forkPoint(own.history, own.end.lsn, peer.history, Number.MAX_SAFE_INTEGER);\n', to: '  return Math.min(own.end.lsn, peer.end.lsn);\n' }],
-    caughtAt: 21,
+    story: 'a former primary sets aside what is above the end of the other log, not what lies after the fork of the histories',
+    edits: [
+      { file: 'failover/failover.ts', from: 'await this.#host.setAside(forkLsn, primary.url, opened);', to: 'await this.#host.setAside(Math.min(own.end.lsn, primary.end.lsn), primary.url, opened);' },
+      { file: 'node/bootstrap.ts', from: '    const endLsn = own.salvagedAfterLsn ?? own.end.lsn;', to: '    const endLsn = own.salvagedAfterLsn === null ? own.end.lsn : 0;' },
+    ],
+    caughtAt: 1,
   },
   {
     name: 'empty-node-founds-a-cluster',
