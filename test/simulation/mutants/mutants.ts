@@ -280,13 +280,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'frames-taken-twice',
     bug: 'B21',
-    story: 'a frame is appended wherever the log ends, whatever its LSN and chain say',
+    story: 'a replica connects again from before its last group, and appends whatever comes as if it were new',
     edits: [
-      { file: 'wal/wal.ts', from: '  if (header.firstLsn !== before.lsn + 1) {\n    throw', to: '  if (header.firstLsn < 0) {\n    throw' },
-      { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {\n    // Not', to: '  if (chain < 0) {\n    // Not' },
-      { file: 'replication/log-receiver.ts', from: '{ after: String(sink.end.lsn) }', to: '{ after: String(Math.max(0, sink.end.lsn - 1)) }' },
+      { file: 'replication/log-receiver.ts', from: '        await sink.commit(group);\n', to: '        await sink.commit(group);\n        this.#options.rewound = group[0].header.firstLsn - 1;\n' },
+      { file: 'replication/log-receiver.ts', from: '{ after: String(sink.end.lsn) }', to: '{ after: String(this.#options.rewound ?? sink.end.lsn) }' },
       { file: 'replication/log-receiver.ts', from: "      parameters.set('chain', sink.end.chain.toString(16).padStart(8, '0'));\n", to: '' },
+      { file: 'wal/wal.ts', from: "      if (source.type === 'operations') {\n        ({ wallMs } = source);\n        epochNumber = source.epoch.number;\n", to: "      if (source.operations.length > 0) {\n        ({ wallMs, epochNumber } = source.header ?? { wallMs: source.wallMs, epochNumber: source.epoch.number });\n" },
     ],
+    plan: { nodeCount: 2, faults: [['cut', 1]], faultMs: 2_000, actions: [['promote', 1]], actionMs: 1_500 },
     caughtAt: 1,
   },
   {
