@@ -204,14 +204,6 @@ export const MUTANTS: readonly Mutant[] = [
     caughtAt: 3,
   },
   {
-    name: 'promises-not-durable',
-    bug: 'B13',
-    story: 'a promise is forgotten in a restart, and the old primary gets its confirmations again',
-    edits: [{ file: 'failover/promise-book.ts', from: '      await writeDurableJson(this.#disk, this.#directory, FILE_NAME, content);', to: '' }],
-    plan: { ...SPLITS, faults: [['partition', 3], ['kill', 8]], faultMs: 200, actionMs: 300, actions: [['promote', 1]] },
-    caughtAt: 1,
-  },
-  {
     name: 'promised-replicas-go-on-following',
     bug: 'B13',
     story: 'a replica that has promised itself goes on following and confirming',
@@ -306,7 +298,8 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B26',
     story: 'a write that nobody confirmed in time is answered as if they had',
     edits: [{ file: 'commit/acknowledgements.ts', from: '          reject(late());\n', to: '          resolve(1);\n          void [reject, late];\n' }],
-    caughtAt: 40,
+    plan: { ...SPLITS, faults: [['isolate', 3], ['long-outage', 2], ['kill', 1]], actions: [['promote', 2], ['promote-when-dead', 1]] },
+    caughtAt: 1,
   },
   {
     name: 'min-ignored',
