@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { type Catch, hunt } from './hunt.ts';
 import type { Bug, Mutant } from './mutant.ts';
@@ -44,6 +46,12 @@ describe('the mutants', () => {
 
   it('have names of their own', () => {
     expect(new Set(MUTANTS.map(({ name }) => name)).size).to.equal(MUTANTS.length);
+  });
+
+  it('are all in the table of MUTANTS.md, with the seed at which CI begins to look', () => {
+    const rows = readFileSync(join(import.meta.dirname, 'MUTANTS.md'), 'utf8').split('\n').filter((line) => line.startsWith('| B'));
+    const told = rows.map((row) => row.split('|').slice(1, 4).map((cell) => cell.trim()).join(' '));
+    expect(told.sort()).to.deep.equal(MUTANTS.map(({ bug, name, caughtAt }) => `${bug} ${name} ${caughtAt}`).sort());
   });
 });
 
