@@ -5,7 +5,7 @@
 import { type ChildProcess, type StdioOptions, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { type Counters, addCounts, noCounts } from './counters.ts';
-import type { ProfileName } from './plan.ts';
+import type { ProfileName, SimulationPlan } from './plan.ts';
 import type { SimulationViolation } from './world.ts';
 
 export interface CampaignOptions {
@@ -20,14 +20,17 @@ export interface CampaignOptions {
   readonly workers?: number;
   /** Name of a safeguard to take away: see mutants/. */
   readonly mutant?: string;
-  /** Ends at the first seed that fails. */
-  readonly untilFailure?: boolean;
+  /** In place of what each seed draws. */
+  readonly plan?: Partial<SimulationPlan>;
+  /** Ends with the first seed of which this is true. */
+  readonly until?: (report: SeedReport) => boolean;
 }
 
 export interface SeedOrder {
   readonly seed: number;
   readonly steps: number;
   readonly profile: ProfileName;
+  readonly plan?: Partial<SimulationPlan>;
   readonly mutant?: string;
 }
 
@@ -63,6 +66,7 @@ class Campaign {
   readonly #failures: SeedReport[] = [];
   #taken = 0;
   #done = 0;
+  #isEnough = false;
 
   constructor(options: CampaignOptions, startMs: number) {
     this.#options = options;
@@ -75,14 +79,15 @@ class Campaign {
 
   /** One worker process, as long as there are seeds and time. */
   async work(): Promise<void> {
-    let worker = startWorker(this.#options.mutant);
+    const { steps, profile, plan, mutant } = this.#options;
+    let worker = startWorker(mutant);
     try {
       for (let seed = this.#take(); seed !== undefined; seed = this.#take()) {
-        const report = await runAt(worker, { seed, steps: this.#options.steps, profile: this.#options.profile, ...(this.#options.mutant !== undefined && { mutant: this.#options.mutant }) });
+        const report = await runAt(worker, { seed, steps, profile, ...(plan !== undefined && { plan }), ...(mutant !== undefined && { mutant }) });
         if (report.traceHash === '') {
           // It ended or hung: the next seed gets a new one.
           worker.kill('SIGKILL');
-          worker = startWorker(this.#options.mutant);
+          worker = startWorker(mutant);
         }
         this.#note(report);
       }
@@ -93,7 +98,7 @@ class Campaign {
 
   #take(): number | undefined {
     const { seeds, fromSeed, budgetMs } = this.#options;
-    if (this.#options.untilFailure === true && this.#failures.length > 0) return undefined;
+    if (this.#isEnough) return undefined;
     if (this.#taken >= seeds || performance.now() - this.#startMs > budgetMs) return undefined;
     this.#taken += 1;
     return fromSeed + this.#taken - 1;
@@ -103,6 +108,7 @@ class Campaign {
     this.#done += 1;
     addCounts(this.#counters, report.counters);
     if (report.violations.length > 0) this.#failures.push(report);
+    if (this.#options.until?.(report) === true) this.#isEnough = true;
     this.#options.onSeed?.(report, { done: this.#done, failed: this.#failures.length });
   }
 }

@@ -5,12 +5,17 @@ import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
 import { type CampaignResult, runCampaign } from './campaign.ts';
 import { COUNTED, type CounterName, missingIn } from './counters.ts';
+import { MUTANTS } from './mutants/mutants.ts';
+import { survivors } from './mutants/report.ts';
 import type { ProfileName } from './plan.ts';
 import { STEPS_DEFAULT, runSimulation } from './simulation.ts';
 import type { SimulationViolation } from './world.ts';
 
+const MUTANT_SEEDS_DEFAULT = 2_000;
+
 const HELP = `npm run simulate -- --seed N [--swarm] [--steps N]
 npm run simulate -- --seeds COUNT [--from N] [--swarm] [--steps N] [--minutes M]
+npm run simulate -- --mutants [NAME …] [--seeds N] [--from N]
 
 Runs whole clusters in one process, with clients, operators and faults, everything drawn from the seed,
 and judges what the clients saw. Exit code 1 where a promise was broken, 2 when it can't run.
@@ -22,6 +27,8 @@ and judges what the clients saw. Exit code 1 where a promise was broken, 2 when 
   --steps    client operations of each run while faults happen (default ${STEPS_DEFAULT})
   --minutes  ends after so long
   --quiet    with --seed: no trace, only the verdict
+  --mutants  takes the product's safeguards away one by one and looks for a seed that notices, among
+             ${MUTANT_SEEDS_DEFAULT} or so many; exit code 1 where one can be missing unnoticed
 `;
 
 process.exitCode = await main();
@@ -35,6 +42,7 @@ async function main(): Promise<number> {
     return 2;
   }
   if (order === undefined) return 0;
+  if (order.mutants !== undefined) return (await survivors({ names: order.mutants, fromSeed: order.from, seeds: order.seeds })) === 0 ? 0 : 1;
   return order.seed === undefined ? await runMany(order) : await replay(order.seed, order);
 }
 
@@ -46,6 +54,8 @@ interface Order {
   readonly profile: ProfileName;
   readonly minutes: number;
   readonly isQuiet: boolean;
+  /** Names of some; none means all. Undefined where the product as it is shall run. */
+  readonly mutants: readonly string[] | undefined;
 }
 
 async function replay(seed: number, order: Order): Promise<number> {
@@ -120,7 +130,8 @@ function commit(): string {
 
 /** @returns undefined where help was all that was wanted. @throws Error for what can't be carried out. */
 function readOrder(): Order | undefined {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       seed: { type: 'string' },
       seeds: { type: 'string' },
@@ -129,21 +140,26 @@ function readOrder(): Order | undefined {
       minutes: { type: 'string' },
       swarm: { type: 'boolean' },
       quiet: { type: 'boolean' },
+      mutants: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
   });
-  if (values.help === true || (values.seed === undefined && values.seeds === undefined)) {
+  const isForMutants = values.mutants === true;
+  if (values.help === true || (values.seed === undefined && values.seeds === undefined && !isForMutants)) {
     process.stdout.write(HELP);
     return undefined;
   }
+  const stray = isForMutants ? positionals.find((name) => !MUTANTS.some((mutant) => mutant.name === name)) : positionals[0];
+  if (stray !== undefined) throw new Error(isForMutants ? `there is no mutant ${stray}; there are ${MUTANTS.map(({ name }) => name).join(', ')}` : `what is ${JSON.stringify(stray)}?`);
   return {
     seed: values.seed === undefined ? undefined : wholeNumber('--seed', values.seed),
-    seeds: wholeNumber('--seeds', values.seeds ?? '1'),
+    seeds: wholeNumber('--seeds', values.seeds ?? String(isForMutants ? MUTANT_SEEDS_DEFAULT : 1)),
     from: wholeNumber('--from', values.from ?? '1'),
     steps: wholeNumber('--steps', values.steps ?? String(STEPS_DEFAULT)),
     minutes: wholeNumber('--minutes', values.minutes ?? '100000'),
     profile: values.swarm === true ? 'swarm' : 'default',
     isQuiet: values.quiet === true,
+    mutants: isForMutants ? positionals : undefined,
   };
 }
 

@@ -42,6 +42,8 @@ export interface SimulationPlan {
   readonly thinkMs: number;
   readonly keyCount: number;
   readonly valueBytes: number;
+  /** Of all operations. Writes are half of them, reads the rest. */
+  readonly deleteShare: number;
   readonly acks: readonly (readonly [AckLevel, number])[];
   readonly segmentBytes: number;
   readonly checkpointOperations: number;
@@ -52,6 +54,8 @@ export interface SimulationPlan {
   readonly shortWrites: number;
   /** From the third node on they follow the second one, which feeds them. */
   readonly hasCascade: boolean;
+  /** Probability that a bit of a log flips on its way while the network is bad, beside all else that happens then. */
+  readonly flippedLogs: number;
   /** Mean time between two faults. */
   readonly faultMs: number;
   /** At least so many faults, however soon the clients are done. */
@@ -106,6 +110,7 @@ export function drawPlan(random: SeededRandom, profile: ProfileName, operations:
     thinkMs: 20 + random.below(80),
     keyCount: 3 + random.below(20),
     valueBytes: random.pick([8, 40, 300]),
+    deleteShare: 0.1,
     acks: [['local', 10], [1, 4], ['all', 3], ['memory', 1], [2, 1]],
     segmentBytes: random.pick([1024, 2048, 4096, 1 << 20]),
     checkpointOperations: 5 + random.below(60),
@@ -115,6 +120,7 @@ export function drawPlan(random: SeededRandom, profile: ProfileName, operations:
     diskMs: random.pick([0.1, 1, 4]),
     shortWrites: random.pick([0, 0, 0.1]),
     hasCascade: random.chance(0.1),
+    flippedLogs: 0,
     faultMs: 300 + random.below(1500),
     faultsMin: 10,
     faults: Object.entries(FAULT_WEIGHTS) as [FaultName, number][],

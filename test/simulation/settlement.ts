@@ -33,6 +33,7 @@ export class Settlement {
     world.healAll();
     const endMs = world.clock.monotonicMs() + PATIENCE_MS;
     for (;;) {
+      world.judgeClusters();
       const primary = this.#primaryOfAll();
       if (primary !== undefined && (await this.#goesOn(primary))) return primary;
       if (world.clock.monotonicMs() > endMs) {

@@ -69,8 +69,9 @@ export class SimulatedClient {
     const machine = this.#machine();
     const key = `k${this.#random.below(world.plan.keyCount)}`;
     const dice = this.#random.uniform();
-    const isFine = dice < 0.5 ? await this.#write(machine, key, 'write') : dice < 0.6 ? await this.#write(machine, key, 'delete') : await this.#read(machine, key);
+    const isFine = dice < 0.5 ? await this.#write(machine, key, 'write') : dice < 0.5 + world.plan.deleteShare ? await this.#write(machine, key, 'delete') : await this.#read(machine, key);
     world.counters.operations += 1;
+    world.judgeMemory();
     if (wasCalm && world.isCalm) {
       world.counters.calmOperations += 1;
       if (isFine) world.counters.calmSuccesses += 1;

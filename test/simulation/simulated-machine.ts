@@ -8,6 +8,7 @@
  */
 import { AssertionError } from 'node:assert';
 import { type ErrorCode, isShiplogError } from '../../lib/base/errors.ts';
+import { type Position, parsePosition } from '../../lib/base/position.ts';
 import { sleep } from '../../lib/env/clock.ts';
 import type { LogFields, Logger } from '../../lib/observe/logger.ts';
 import { Node } from '../../lib/node/node.ts';
@@ -102,6 +103,8 @@ export class SimulatedMachine {
   #isFirstStart = true;
   #armed: ArmedFault[] = [];
   #haltAs: CrashKind = 'kill';
+  /** What it last called durable, on this disk. */
+  #durable: Position | undefined;
   #released = Promise.withResolvers<void>();
   #restartNow = new AbortController();
 
@@ -194,6 +197,7 @@ export class SimulatedMachine {
   async #live(process: Incarnation): Promise<void> {
     const node = await Node.start(this.#nodeOptions(process));
     if (process.isOver) return;
+    if (this.#durable !== undefined) this.#world.judgeStart(this, node.status(), this.#durable);
     this.#world.network.listen(this.url, nodeHandler(node));
     this.node = node;
     await node.takeUpRole();
@@ -296,6 +300,8 @@ export class SimulatedMachine {
 
   #end(process: Incarnation): void {
     this.thaw();
+    const durable = parsePosition(this.node?.status().positions.durable ?? '');
+    if (durable !== undefined && durable.lsn > 0) this.#durable = durable;
     process.end();
     this.#incarnation = undefined;
     this.node = undefined;
@@ -316,6 +322,7 @@ export class SimulatedMachine {
   replaceDisk(image: DiskImage | undefined): DiskImage {
     const before = { disk: this.disk, stores: this.stores };
     this.archive.noteLoss(this.disk);
+    this.#durable = undefined;
     this.disk = image?.disk ?? this.emptyDisk();
     this.archive.noteReturn(this.disk);
     this.stores = image?.stores ?? this.#newStores();

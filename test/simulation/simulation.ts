@@ -16,7 +16,7 @@ import type { HistoryTruth } from './history-record.ts';
 import { type SimulationMutation, NO_MUTATION } from './mutation.ts';
 import { Nemesis } from './nemesis.ts';
 import { Operators } from './operators.ts';
-import { type ProfileName, drawPlan } from './plan.ts';
+import { type ProfileName, type SimulationPlan, drawPlan } from './plan.ts';
 import { Settlement } from './settlement.ts';
 import { SimulatedClient } from './simulated-client.ts';
 import { Trace } from './trace.ts';
@@ -28,6 +28,8 @@ export interface SimulationOptions {
   /** Client operations while faults happen. */
   readonly steps?: number;
   readonly profile?: ProfileName;
+  /** In place of what the seed drew. */
+  readonly plan?: Partial<SimulationPlan>;
   readonly mutation?: SimulationMutation;
   /** Takes the readable trace, line by line. */
   readonly onLine?: (line: string) => void;
@@ -51,7 +53,7 @@ export async function runSimulation(options: SimulationOptions): Promise<Simulat
   const random = new SeededRandom(options.seed);
   const clock = new FakeClock();
   const trace = new Trace({ nowMs: () => clock.monotonicMs(), onLine: options.onLine });
-  const plan = drawPlan(random.fork(), options.profile ?? 'default', options.steps ?? STEPS_DEFAULT);
+  const plan = { ...drawPlan(random.fork(), options.profile ?? 'default', options.steps ?? STEPS_DEFAULT), ...options.plan };
   const world = new World({ clock, random, plan, mutation: options.mutation ?? NO_MUTATION, trace });
   trace.event('world', JSON.stringify({ ...plan, faults: plan.faults.map(([name]) => name), actions: plan.actions.map(([name]) => name) }));
 

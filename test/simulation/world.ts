@@ -1,15 +1,21 @@
 /** Everything that the actors of one run share: time, network, chance, machines, and the record of what happened. */
 import { type ErrorCode, type ShiplogError, isShiplogError, messageOf } from '../../lib/base/errors.ts';
+import { MIB } from '../../lib/base/limits.ts';
+import { type Position, formatPosition, parsePosition } from '../../lib/base/position.ts';
 import { sleep } from '../../lib/env/clock.ts';
+import type { NodeStatus } from '../../lib/node/node-api.ts';
 import type { LogFields } from '../../lib/observe/logger.ts';
 import type { FakeClock } from '../support/fake-clock.ts';
 import { MemoryNetwork } from '../support/memory-transport.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
+import { hasForgotten } from './checkers/durability.ts';
 import { Connection } from './connection.ts';
 import { type Counters, noCounts } from './counters.ts';
+import { heldBuffersBytes } from './held-buffers.ts';
 import type { HistoryRecord } from './history-record.ts';
 import type { SimulationMutation } from './mutation.ts';
 import type { SimulationPlan } from './plan.ts';
+import { Reigns } from './reigns.ts';
 import { type MachineConfig, SimulatedMachine, isProgramError } from './simulated-machine.ts';
 import type { Trace } from './trace.ts';
 
@@ -29,6 +35,9 @@ export interface SimulationViolation {
   readonly recordIds: readonly number[];
 }
 
+/** Far beyond what four nodes take here. */
+const BUFFERS_BYTES_MAX = 200 * MIB;
+
 /** Calm begins so long after the last fault is over: silent peers are dropped after 10 s. */
 const CALM_AFTER_MS = 12_000;
 
@@ -44,8 +53,7 @@ export class World {
   readonly records: HistoryRecord[] = [];
   readonly violations: SimulationViolation[] = [];
   readonly #promotions: PromotionRecord[] = [];
-  /** Who opened an epoch, and the moment at which its first record was handed to the log, by epoch id. */
-  readonly reigns = new Map<string, { readonly nodeId: string; readonly atEvent: number }>();
+  readonly reigns = new Reigns();
   /** Nodes whose disk was lost, damaged or turned back: what they held is not promised any more. */
   readonly ruins = new Map<string, number>();
   /** Everything takes so many times as long on its way. */
@@ -187,6 +195,28 @@ export class World {
     if (error !== undefined && isProgramError(error)) this.violate('program-error', `a client was answered: ${error.stack}`);
   }
 
+  /** Whatever peers and disks send, nobody takes a multiple of the largest frame for it. */
+  judgeMemory(): void {
+    if (this.#isFound('memory-unbounded')) return;
+    const bytes = heldBuffersBytes(BUFFERS_BYTES_MAX);
+    if (bytes >= BUFFERS_BYTES_MAX) this.violate('memory-unbounded', `the nodes of this run hold ${(bytes / MIB).toFixed(0)} MiB of buffers`);
+  }
+
+  /** Whatever befell them, they are nodes of one cluster. */
+  judgeClusters(): void {
+    const clusterIds = new Set(this.machines.flatMap(({ node }) => node?.status().clusterId ?? []));
+    if (clusterIds.size > 1 && !this.#isFound('two-clusters')) this.violate('two-clusters', `there are ${clusterIds.size} clusters where one was founded:\n${this.describe()}`);
+  }
+
+  #isFound(code: string): boolean {
+    return this.violations.some((violation) => violation.code === code);
+  }
+
+  /** Where something was damaged meanwhile a node may refuse to start, but not forget. */
+  judgeStart(machine: SimulatedMachine, { history, positions }: NodeStatus, before: Position): void {
+    if (hasForgotten(before, { history, durable: parsePosition(positions.durable)! })) this.violate('forgot-durable', `${machine.name} has started at ${positions.durable}, and had called ${formatPosition(before)} durable before`);
+  }
+
   noteStartFailure(machine: SimulatedMachine, error: unknown): void {
     this.trace.event(machine.name, `does not start: ${isShiplogError(error) ? error.code : ''} ${messageOf(error)}`);
     if (isShiplogError(error, 'log-damaged')) {
@@ -232,25 +262,16 @@ export class World {
 
   /** Those that did open their epoch. */
   get promotions(): readonly PromotionRecord[] {
-    return this.#promotions.filter(({ epochId }) => this.reigns.has(epochId));
+    return this.#promotions.filter(({ epochId }) => this.reigns.get(epochId) !== undefined);
   }
 
-  /** The first who writes an epoch-begin record is the one who opens the epoch. It is alone in its frame. */
   noteEpochs(machine: SimulatedMachine, data: Buffer): void {
-    for (let at = data.indexOf('FRAM'); at !== -1; at = data.indexOf('FRAM', at + 1)) {
-      const payload = data.subarray(at + FRAME_HEADER_BYTES, at + FRAME_HEADER_BYTES + EPOCH_BEGIN_BYTES);
-      if (payload.length < EPOCH_BEGIN_BYTES || data.readUInt32LE(at + 4) !== EPOCH_BEGIN_BYTES || payload[0] !== EPOCH_BEGIN_KIND) continue;
-      const epochId = payload.toString('hex', 24, 40);
-      if (this.reigns.has(epochId)) continue;
-      this.reigns.set(epochId, { nodeId: machine.nodeId ?? machine.name, atEvent: this.trace.event(machine.name, `opens epoch ${payload.readUInt32LE(16)}.${epochId.slice(0, 4)}`) });
+    const nodeId = machine.nodeId ?? machine.name;
+    for (const { epochId, opener } of this.reigns.note(nodeId, data, (epoch) => this.trace.event(machine.name, `opens epoch ${epoch.number}.${epoch.id.slice(0, 4)}`))) {
+      this.violate('epoch-minted-twice', `${machine.name} writes another record that opens epoch ${epochId} than the one that ${opener} has opened it with`);
     }
   }
 }
-
-/** See lib/wal/FORMAT.md. */
-const FRAME_HEADER_BYTES = 48;
-const EPOCH_BEGIN_BYTES = 88;
-const EPOCH_BEGIN_KIND = 16;
 
 const REASONS_NOT_TO_START: ReadonlySet<ErrorCode> = new Set(['log-damaged', 'data-directory-invalid', 'no-primary', 'log-poisoned', 'store-failed', 'disk-full', 'stopping']);
 const REASONS_TO_FAIL: ReadonlySet<ErrorCode> = new Set(['log-poisoned', 'log-damaged', 'store-failed', 'disk-full', 'data-directory-invalid']);

@@ -36,6 +36,8 @@ export class MemoryStore implements Store {
   #applying = false;
   #pinning = false;
   #closed = false;
+  /** A store that breaks its contract: a crash can part the rows of a transaction from its position. */
+  partsTransactions = false;
 
   static create(options: MemoryStoreOptions & { readonly clusterId: string }): MemoryStore {
     const applied = { clusterId: options.clusterId, lsn: 0, chain: 0, history: EpochHistory.EMPTY };
@@ -105,6 +107,7 @@ export class MemoryStore implements Store {
       const next = this.#after(batches);
       await nextTurn(this.#options.clock);
       this.#assertOpen();
+      if (this.partsTransactions) this.#states.push({ applied: next.applied, rows: this.#newest.rows });
       this.#states.push(next);
     } finally {
       this.#applying = false;

@@ -316,12 +316,8 @@ class Exchange {
       signal: this.#server.signal,
       ...(body === undefined ? {} : { body: body instanceof Uint8Array && this.#fault.requestBody === undefined ? body : this.#flow(true, body instanceof Uint8Array ? once(body) : body, this.#fault.requestBody) }),
     };
+    const answered = answer(handler, received);
     try {
-      const answered = answer(handler, received);
-      void answered.then((late) => {
-        // The client is gone: nobody will ever pull this body.
-        if (this.#isBroken) void this.#serverEnd.promise.then(() => late.body[Symbol.asyncIterator]().return?.());
-      });
       const response = await this.whileWhole(answered);
       if (this.#fault.loseAnswer === true) await this.whileWhole(new Promise<never>(() => {}));
       await this.whileWhole(this.#pass(false));
@@ -332,6 +328,8 @@ class Exchange {
       void this.ended.then(() => abort?.removeEventListener('abort', onAbort));
       return { status: response.status, headers: response.headers, body: this.#flow(false, response.body, this.#fault.responseBody, () => this.#finish()) };
     } catch (error) {
+      // The client is gone, maybe while the head was on its way: nobody will ever pull this body.
+      void answered.then((late) => this.#serverEnd.promise.then(() => late.body[Symbol.asyncIterator]().return?.()));
       throw this.#describe(error);
     }
   }

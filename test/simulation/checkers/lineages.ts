@@ -158,17 +158,29 @@ export class Lineages {
 
   /**
    * The last write of `key` at or below `position`, in its lineage; null where there was none.
-   * Undefined where it can't be known: the position is lost, and no complete salvage file covers it.
+   * Undefined where it can't be known: the position is lost, and no complete salvage files cover all since the fork.
    */
   lastWriteAt(key: string, position: Position): KeyWrite | null | undefined {
     if (this.survives(position)) return this.lastSurvivingWriteAt(key, position.lsn);
-    const isCovered = this.truth.salvage.some((file) => file.isComplete && this.includes(file.throughPosition, position));
-    if (!isCovered) return undefined;
-    let last = this.lastSurvivingWriteAt(key, this.leftBehind(position).forkLsn);
+    const { forkLsn } = this.leftBehind(position);
+    if (!this.#isSetAside(forkLsn, position)) return undefined;
+    let last = this.lastSurvivingWriteAt(key, forkLsn);
     for (const write of this.#salvagedByKey.get(key)?.values() ?? []) {
       if (this.includes(position, write.position) && write.position.lsn > (last?.position.lsn ?? 0)) last = write;
     }
     return last;
+  }
+
+  /** Do complete salvage files hold all of `position`'s lineage after `afterLsn`? One begins where its node's history parted from what survived then. */
+  #isSetAside(afterLsn: number, position: Position): boolean {
+    return this.truth.salvage.some(({ isComplete, forkLsn, throughPosition }) => isComplete && forkLsn < position.lsn && this.includes(throughPosition, position) && (forkLsn <= afterLsn || this.#isSetAside(afterLsn, this.#before(position, forkLsn))));
+  }
+
+  /** The position of an earlier LSN in the lineage of `position`. */
+  #before(position: Position, lsn: number): Position {
+    let opened = this.epochOf(position);
+    while (opened !== undefined && lsn < opened.firstLsn) opened = this.#parentOf(opened);
+    return opened === undefined ? { ...position, lsn } : { epochNumber: opened.epoch.number, epochTag: epochTagOf(opened.epoch.id), lsn };
   }
 
   lastSurvivingWriteAt(key: string, lsn: number): KeyWrite | null {

@@ -57,11 +57,21 @@ describe('check of reads against the log', () => {
       expect(judge(FORKED, read('a', 'v9', [1, 2], '1.aaaa-6'))).to.deep.equal([]);
     });
 
+    it('claims nothing where a file holds the end alone: it was written when the history had parted later', () => {
+      const later = { operations: { '1.aaaa-5': 'a=v9' } };
+      const log = '1.aaaa: a=v1 | 3.cccc: a=v3';
+      expect(judge(truthOf({ log, salvage: [later] }), read('b', 'v5', [1, 2], '1.aaaa-5'))).to.deep.equal([]);
+      const earlier = { operations: { '1.aaaa-3': 'b=v5', '1.aaaa-4': 'b=v6' } };
+      const both = truthOf({ log, salvage: [later, earlier] });
+      expect(judge(both, read('b', 'v6', [1, 2], '1.aaaa-5'))).to.deep.equal([]);
+      expect(judge(both, read('b', 'v5', [1, 2], '1.aaaa-5'))).to.deep.equal(['wrong-read']);
+    });
+
     it('follows a lost epoch back through its parents', () => {
       const truth = truthOf({
         log: '1.aaaa: a=v1 b=v2 | 3.cccc: a=v3',
         epochs: { '2.bbbb': { parent: '1.aaaa', firstLsn: 3 } },
-        salvage: [{ operations: { '2.bbbb-4': 'b=v5' } }],
+        salvage: [{ forkLsn: 2, operations: { '2.bbbb-4': 'b=v5' } }],
       });
       expect(judge(truth, read('a', 'v1', [1, 2], '2.bbbb-4'), read('b', 'v5', [3, 4], '2.bbbb-4'), read('b', null, [5, 6], '2.bbbb-3'))).to.deep.equal([]);
       expect(judge(truth, read('b', 'v2', [1, 2], '2.bbbb-3'))).to.deep.equal(['wrong-read']);

@@ -1,35 +1,12 @@
 /**
- * Each safeguard, taken away once. A mutant changes the product's text as a module is loaded
- * (load-mutant.ts), or lets the machine lie (SimulationMutation); the product itself has no switch. What
- * has to catch it is a verdict of the simulation's judges, not an assertion beside the change.
- *
- * `B1` … are bugs that really happened in systems like this; each entry says which.
+ * Each safeguard, taken away once: see mutant.ts. Nothing of lib/ is imported but types, since modules are
+ * changed as they are loaded.
  */
 import type { Batch } from '../../../lib/base/operation.ts';
 import type { Store } from '../../../lib/store/store.ts';
 import type { MemoryStore } from '../../support/memory-store.ts';
-import type { SimulationMutation } from '../mutation.ts';
-import type { ProfileName } from '../plan.ts';
-
-export interface Edit {
-  /** Below lib/. */
-  readonly file: string;
-  /** Occurs exactly once. */
-  readonly from: string;
-  readonly to: string;
-}
-
-export interface Mutant {
-  readonly name: string;
-  readonly bug: string;
-  /** What the cluster does wrong then. */
-  readonly story: string;
-  readonly edits?: readonly Edit[];
-  readonly environment?: Omit<SimulationMutation, 'name'>;
-  readonly profile?: ProfileName;
-  /** A seed that catches it: where CI begins to look. */
-  readonly caughtAt: number;
-}
+import type { Mutant } from './mutant.ts';
+import { FLIPPED_BITS, POWER_CUTS, SPLITS, TIGHT_LOG } from './plans.ts';
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -40,12 +17,23 @@ export const MUTANTS: readonly Mutant[] = [
     caughtAt: 1,
   },
   {
+    name: 'confirmed-before-sync',
+    bug: 'B1',
+    story: 'a replica confirms what it has received, though it is not durable there',
+    edits: [
+      { file: 'replication/log-receiver.ts', from: '      const durableLsn = sink.end.lsn;', to: '      const durableLsn = Math.max(sink.end.lsn, this.received ?? 0);' },
+      { file: 'replication/log-receiver.ts', from: '    this.#pendingBytes += bytes.length;', to: '    this.#pendingBytes += bytes.length; this.received = header.firstLsn + header.operationCount - 1; this.#confirmable?.();' },
+    ],
+    plan: { ...POWER_CUTS, nodeCount: 2, acks: [[1, 1]], faults: [['power-cut', 3], ['long-outage', 1]], actions: [['promote-when-dead', 3], ['promote', 1]], actionMs: 300 },
+    caughtAt: 3,
+  },
+  {
     name: 'cached-tail-trusted',
     bug: 'B3',
     story: 'recovery serves what it read without writing it again and syncing it',
     edits: [{ file: 'wal/wal-recovery.ts', from: '      if (isLast) await rewriteLastGroup(file, lastGroupOffset, segment.sizeBytes);\n', to: '      void (isLast ? lastGroupOffset : rewriteLastGroup);\n' }],
-    profile: 'swarm',
-    caughtAt: 46,
+    plan: { ...POWER_CUTS, faults: [['power-cut', 3], ['crash-at-disk-call', 3], ['sync-error', 3], ['kill', 1]], faultMs: 250 },
+    caughtAt: 1,
   },
   {
     name: 'sent-before-durable',
@@ -59,11 +47,82 @@ export const MUTANTS: readonly Mutant[] = [
     caughtAt: 1,
   },
   {
+    name: 'payloads-not-checked',
+    bug: 'B5',
+    story: 'recovery takes a frame for whole whose header has survived, whatever became of its payload',
+    edits: [{ file: 'wal/segment-reader.ts', from: 'const chain = crc32(payload, chainOverHeader(this.#window, start, this.#before.chain));', to: 'const { chain } = header;' }],
+    plan: { ...POWER_CUTS, clientCount: 4, thinkMs: 30, valueBytes: 20_000 },
+    caughtAt: 1,
+  },
+  {
     name: 'directory-not-synced',
     bug: 'B6',
     story: 'the disk forgets names: syncs of directories are not carried out',
     environment: { diskFault: (call) => (call.name === 'syncDirectory' ? { kind: 'lie' } : undefined) },
-    caughtAt: 2,
+    caughtAt: 10,
+  },
+  {
+    name: 'small-files-not-synced-by-name',
+    bug: 'B6',
+    story: 'the directory is not synced after the rename of a small file, so that promises and roles are forgotten',
+    edits: [{ file: 'env/durable-file.ts', from: '  await disk.syncDirectory(directory);', to: '' }],
+    plan: { ...SPLITS, faults: [['power-cut', 3], ['crash-at-disk-call', 3], ['partition', 1]], actions: [['promote', 3], ['promote-when-dead', 3]] },
+    caughtAt: 50,
+  },
+  {
+    name: 'segment-names-not-synced',
+    bug: 'B6',
+    story: 'the directory of the log is not synced after a new segment got its name',
+    edits: [{ file: 'wal/wal.ts', from: '      await disk.rename(sparePath, path);\n      await disk.syncDirectory(this.directory);', to: '      await disk.rename(sparePath, path);\n' }],
+    caughtAt: 3,
+  },
+  {
+    name: 'marks-ignored',
+    bug: 'B7',
+    story: 'damage in what was durable is taken for a torn tail, and cut off',
+    edits: [{ file: 'wal/wal-recovery.ts', from: 'if (mark.durable.lsn > lsn) refuse(', to: 'if (mark.durable.lsn < 0) refuse(' }],
+    plan: { ...POWER_CUTS, faults: [['bit-rot', 3], ['power-cut', 1]], checkpointOperations: 1_000_000, checkpointIntervalMs: 1_000_000 },
+    caughtAt: 7,
+  },
+  {
+    name: 'torn-tails-refused',
+    bug: 'B7',
+    story: 'a write group that was torn by a crash is taken for damage',
+    edits: [{ file: 'wal/wal-recovery.ts', from: "if (!bad.isLast) refuse('another segment follows');", to: "refuse('nothing is ever dropped');" }],
+    plan: POWER_CUTS,
+    caughtAt: 3,
+  },
+  {
+    name: 'torn-tails-take-more-with-them',
+    bug: 'B7',
+    story: 'the group before a torn one is cut off with it',
+    edits: [
+      {
+        file: 'wal/wal-recovery.ts',
+        from: '        await refuseUnlessTorn(options, { segment, file, reader, isLast });\n',
+        to: `        await refuseUnlessTorn(options, { segment, file, reader, isLast });
+        if (lastGroupOffset > SEGMENT_HEADER_BYTES) {
+          const shorter = new SegmentReader(file, segment, { point: segment.header.before, offset: SEGMENT_HEADER_BYTES }, lastGroupOffset);
+          while ((await shorter.next()) !== undefined);
+          await file.truncate(lastGroupOffset);
+          return recoverLog(options);
+        }
+`,
+      },
+    ],
+    plan: POWER_CUTS,
+    caughtAt: 3,
+  },
+  {
+    name: 'lengths-believed',
+    bug: 'B8',
+    story: 'the length of a frame is believed before its header is known to be whole, and without a bound',
+    edits: [
+      { file: 'wal/frame.ts', from: 'if (source.readUInt32LE(offset + CHECKED_BYTES) !== checksum) return undefined;', to: 'void checksum;' },
+      { file: 'wal/frame.ts', from: '    header.payloadBytes <= LIMITS.framePayloadBytesMax &&', to: '' },
+    ],
+    plan: FLIPPED_BITS,
+    caughtAt: 4,
   },
   {
     name: 'rows-do-not-come-with-their-position',
@@ -73,11 +132,31 @@ export const MUTANTS: readonly Mutant[] = [
     caughtAt: 1,
   },
   {
+    name: 'rows-parted-from-their-position',
+    bug: 'B9',
+    story: 'the store commits the position of a transaction before its rows, and a crash comes between',
+    environment: {
+      wrapStore: (store) => {
+        store.partsTransactions = true;
+        return store;
+      },
+    },
+    caughtAt: 7,
+  },
+  {
     name: 'log-deleted-before-the-table-is-durable',
     bug: 'B10',
     story: 'the log is cut at a checkpoint that has not made the table durable',
     environment: { wrapStore: (store) => withoutCheckpoints(store) },
     caughtAt: 17,
+  },
+  {
+    name: 'log-removed-above-the-checkpoint',
+    bug: 'B10',
+    story: 'retention removes segments that the table has not made durable',
+    edits: [{ file: 'wal/retention.ts', from: 'if (segment.lastLsn > state.checkpointedLsn) break;', to: '' }],
+    plan: { ...TIGHT_LOG, thinkMs: 2_000, clientCount: 4, checkpointOperations: 1_000_000, checkpointIntervalMs: 1_000_000, faults: [['power-cut', 1]], faultMs: 40_000, faultsMin: 4, actions: [['promote-when-dead', 1]] },
+    caughtAt: 1,
   },
   {
     name: 'lagging-replica-promoted',
@@ -87,7 +166,16 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'failover/promotion-plan.ts', from: '  if (better !== undefined) {\n', to: '  if (better !== undefined && own.history.current === undefined) {\n' },
       { file: 'failover/promotion-plan.ts', from: '  if (announcedLsn > own.end.lsn) {\n', to: '  if (announcedLsn > own.end.lsn && own.history.current === undefined) {\n' },
     ],
-    caughtAt: 21,
+    plan: { ...SPLITS, nodeCount: 4, faults: [['long-outage', 3], ['isolate', 3], ['freeze', 2]], actions: [['promote-when-dead', 1], ['promote', 1]] },
+    caughtAt: 40,
+  },
+  {
+    name: 'silent-members-do-not-count',
+    bug: 'B12',
+    story: 'a replica is promoted though another one, which may hold more, can not be asked',
+    edits: [{ file: 'failover/promotion-plan.ts', from: 'if (silent.length > 0) {', to: 'if (silent.length < 0) {' }],
+    plan: { ...SPLITS, nodeCount: 4, faults: [['long-outage', 3], ['isolate', 3], ['freeze', 2]], actions: [['promote-when-dead', 1], ['promote', 1]] },
+    caughtAt: 13,
   },
   {
     name: 'later-promise-ends-an-earlier-one',
@@ -112,34 +200,55 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B13',
     story: 'a primary that was told of a later epoch goes on acknowledging',
     edits: [{ file: 'failover/failover.ts', from: '    const verdict = judgePeer(own, peer);\n    const who', to: "    const verdict = judgePeer(own, { ...peer, clusterId: null });\n    const who" }],
+    mayNeverRest: true,
     caughtAt: 3,
   },
   {
-    name: 'handshake-judges-by-number',
+    name: 'promised-replicas-go-on-following',
+    bug: 'B13',
+    story: 'a replica that has promised itself goes on following and confirming',
+    edits: [{ file: 'failover/failover.ts', from: '      await this.#host.pauseFollowing();\n      return peerAnswer(', to: '      \n      return peerAnswer(' }],
+    plan: { ...SPLITS, faults: [['partition', 4], ['one-way', 2], ['cut', 4], ['kill', 2]], actions: [['promote', 1]] },
+    caughtAt: 13,
+  },
+  {
+    name: 'histories-not-compared',
     bug: 'B14',
-    story: 'a follower with another history is let in as long as its LSN is not above ours',
+    story: 'neither a follower nor its upstream compares histories: whose LSN is not above is let in',
     edits: [
+      { file: 'failover/failover.ts', from: '    const forkLsn = sharedWith(own, primary);', to: '    const forkLsn = own.end.lsn;' },
       { file: 'replication/handshake.ts', from: '  if (claim.epochId !== undefined) {\n', to: '  if (claim.epochId === "never") {\n' },
       { file: 'replication/log-sender.ts', from: '    if (chain === undefined || chain === point.chain) return;\n', to: '    if (chain === undefined || afterLsn >= 0) return;\n    void point;\n' },
       { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {\n    // Not', to: '  if (chain < 0) {\n    // Not' },
+      { file: 'wal/history-check.ts', from: '    if (current?.number === frame.epochNumber) return history;\n', to: '    if (firstLsn > 0) return history;\n' },
+      { file: 'wal/history-check.ts', from: '  if (!continues || !isAtEnd) {\n', to: '  if (!continues && !isAtEnd && firstLsn < 0) {\n' },
     ],
-    profile: 'swarm',
-    caughtAt: 235,
+    caughtAt: 21,
+  },
+  {
+    name: 'nothing-set-aside',
+    bug: 'B14',
+    story: 'a former primary that rejoins writes a salvage file without its operations',
+    edits: [{ file: 'failover/salvage-writer.ts', from: 'for await (const batch of wal.readBatches(afterLsn)) {', to: 'for await (const batch of wal.readBatches(wal.end.lsn)) {' }],
+    caughtAt: 21,
   },
   {
     name: 'epoch-ids-from-numbers',
     bug: 'B15',
     story: 'two nodes mint the same epoch, id and all',
     edits: [{ file: 'failover/promotion.ts', from: 'epoch: { number, id: randomId(this.#host.environment.random) }', to: "epoch: { number, id: number.toString(16).padStart(4, '0').padEnd(32, 'e') }" }],
-    profile: 'swarm',
-    caughtAt: 220,
+    plan: { ...SPLITS, nodeCount: 4, faults: [['isolate', 1]], actions: [['force', 3], ['promote', 1]] },
+    caughtAt: 4,
   },
   {
     name: 'fork-from-watermarks',
     bug: 'B16',
-    story: 'a former primary cuts where the smaller of both logs ends, not where the histories part',
-    edits: [{ file: 'failover/judge-peer.ts', from: '  return forkPoint(own.history, own.end.lsn, peer.history, Number.MAX_SAFE_INTEGER);\n', to: '  return Math.min(own.end.lsn, peer.end.lsn);\n' }],
-    caughtAt: 21,
+    story: 'a former primary sets aside what is above the end of the other log, not what lies after the fork of the histories',
+    edits: [
+      { file: 'failover/failover.ts', from: 'await this.#host.setAside(forkLsn, primary.url, opened);', to: 'await this.#host.setAside(Math.min(own.end.lsn, primary.end.lsn), primary.url, opened);' },
+      { file: 'node/bootstrap.ts', from: '    const endLsn = own.salvagedAfterLsn ?? own.end.lsn;', to: '    const endLsn = own.salvagedAfterLsn === null ? own.end.lsn : 0;' },
+    ],
+    caughtAt: 27,
   },
   {
     name: 'empty-node-founds-a-cluster',
@@ -149,15 +258,39 @@ export const MUTANTS: readonly Mutant[] = [
     caughtAt: 21,
   },
   {
+    name: 'gaps-passed-over',
+    bug: 'B20',
+    story: 'a reader that retention has overtaken goes on behind the gap, and who follows it does not look',
+    edits: [
+      { file: 'wal/wal-cursor.ts', from: '    if (next.header.before.lsn !== this.#point.lsn) {', to: '    this.#point = next.header.before; if (next === null) {' },
+      { file: 'wal/wal.ts', from: '  if (header.firstLsn !== before.lsn + 1) {', to: '  if (header.firstLsn < 0) {' },
+      { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {', to: '  if (chain < 0) {' },
+    ],
+    plan: { ...TIGHT_LOG, clientCount: 8, thinkMs: 5, valueBytes: 300, networkMs: 5, checkpointOperations: 5, checkpointIntervalMs: 200, faults: [['slow-network', 3], ['freeze', 2], ['bad-network', 1]], actions: [['promote-when-dead', 1]] },
+    caughtAt: 21,
+  },
+  {
     name: 'frames-taken-twice',
     bug: 'B21',
-    story: 'a frame is appended wherever the log ends, whatever its LSN and chain say',
+    story: 'a replica connects again from before its last group, and appends whatever comes as if it were new',
     edits: [
-      { file: 'wal/wal.ts', from: '  if (header.firstLsn !== before.lsn + 1) {\n    throw', to: '  if (header.firstLsn < 0) {\n    throw' },
-      { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {\n    // Not', to: '  if (chain < 0) {\n    // Not' },
-      { file: 'replication/log-receiver.ts', from: '{ after: String(sink.end.lsn) }', to: '{ after: String(Math.max(0, sink.end.lsn - 1)) }' },
+      { file: 'replication/log-receiver.ts', from: '        await sink.commit(group);\n', to: '        await sink.commit(group);\n        this.#options.rewound = group[0].header.firstLsn - 1;\n' },
+      { file: 'replication/log-receiver.ts', from: '{ after: String(sink.end.lsn) }', to: '{ after: String(this.#options.rewound ?? sink.end.lsn) }' },
       { file: 'replication/log-receiver.ts', from: "      parameters.set('chain', sink.end.chain.toString(16).padStart(8, '0'));\n", to: '' },
+      { file: 'wal/wal.ts', from: "      if (source.type === 'operations') {\n        ({ wallMs } = source);\n        epochNumber = source.epoch.number;\n", to: "      if (source.operations.length > 0) {\n        ({ wallMs, epochNumber } = source.header ?? { wallMs: source.wallMs, epochNumber: source.epoch.number });\n" },
     ],
+    plan: { nodeCount: 2, faults: [['cut', 1]], faultMs: 2_000, actions: [['promote', 1]], actionMs: 1_500 },
+    caughtAt: 1,
+  },
+  {
+    name: 'received-frames-not-checked',
+    bug: 'B21',
+    story: 'a replica appends whatever arrives, without comparing LSN and chain with its own end',
+    edits: [
+      { file: 'wal/wal.ts', from: '  if (header.firstLsn !== before.lsn + 1) {', to: '  if (header.firstLsn < 0) {' },
+      { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {', to: '  if (chain < 0) {' },
+    ],
+    plan: FLIPPED_BITS,
     caughtAt: 1,
   },
   {
@@ -165,7 +298,33 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B26',
     story: 'a write that nobody confirmed in time is answered as if they had',
     edits: [{ file: 'commit/acknowledgements.ts', from: '          reject(late());\n', to: '          resolve(1);\n          void [reject, late];\n' }],
-    caughtAt: 40,
+    plan: { ...SPLITS, faults: [['isolate', 3], ['long-outage', 2], ['kill', 1]], actions: [['promote', 2], ['promote-when-dead', 1]] },
+    caughtAt: 14,
+  },
+  {
+    name: 'min-ignored',
+    bug: 'B26',
+    story: 'a read with min does not wait for the position that it names',
+    edits: [{ file: 'node/node.ts', from: '      await this.#shown(position, deadline.signal);', to: '      await Promise.resolve();' }],
+    caughtAt: 1,
+  },
+  {
+    name: 'reads-show-what-is-not-durable',
+    bug: 'B26',
+    story: 'a write can be read before its sync has ended, and is gone after a power cut',
+    edits: [
+      { file: 'wal/wal.ts', from: '    await this.#writeDurably(group.bytes);', to: '    this.durably = this.#writeDurably(group.bytes); this.durably.catch(() => {});' },
+      { file: 'commit/committer.ts', from: '      table.show(batches);', to: '      table.show(batches); await wal.durably;' },
+    ],
+    caughtAt: 3,
+  },
+  {
+    name: 'refusals-do-not-wait',
+    bug: 'B26',
+    story: 'a 404 that rests on a delete of the same group is answered before that delete is durable',
+    edits: [{ file: 'commit/group-commit.ts', from: 'if (earlier.has(operation.key) && write.awaitsSync) group.dependents.push(write);', to: 'if (earlier.size < 0) group.dependents.push(write);' }],
+    plan: { ...POWER_CUTS, nodeCount: 2, keyCount: 2, deleteShare: 0.25, acks: [['local', 1]], operations: 900, diskMs: 20, thinkMs: 50, faultMs: 250 },
+    caughtAt: 1,
   },
 ];
 
