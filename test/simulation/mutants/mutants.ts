@@ -25,7 +25,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'replication/log-receiver.ts', from: '    this.#pendingBytes += bytes.length;', to: '    this.#pendingBytes += bytes.length; this.received = header.firstLsn + header.operationCount - 1; this.#confirmable?.();' },
     ],
     plan: { ...POWER_CUTS, nodeCount: 2, acks: [[1, 1]], faults: [['power-cut', 3], ['long-outage', 1]], actions: [['promote-when-dead', 3], ['promote', 1]], actionMs: 300 },
-    caughtAt: 3,
+    caughtAt: 38,
   },
   {
     name: 'cached-tail-trusted',
@@ -52,14 +52,14 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'recovery takes a frame for whole whose header has survived, whatever became of its payload',
     edits: [{ file: 'wal/segment-reader.ts', from: 'const chain = crc32(payload, chainOverHeader(this.#window, start, this.#before.chain));', to: 'const { chain } = header;' }],
     plan: { ...POWER_CUTS, clientCount: 4, thinkMs: 30, valueBytes: 20_000 },
-    caughtAt: 1,
+    caughtAt: 6,
   },
   {
     name: 'directory-not-synced',
     bug: 'B6',
     story: 'the disk forgets names: syncs of directories are not carried out',
     environment: { diskFault: (call) => (call.name === 'syncDirectory' ? { kind: 'lie' } : undefined) },
-    caughtAt: 10,
+    caughtAt: 2,
   },
   {
     name: 'small-files-not-synced-by-name',
@@ -67,14 +67,14 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'the directory is not synced after the rename of a small file, so that promises and roles are forgotten',
     edits: [{ file: 'env/durable-file.ts', from: '  await disk.syncDirectory(directory);', to: '' }],
     plan: { ...SPLITS, faults: [['power-cut', 3], ['crash-at-disk-call', 3], ['partition', 1]], actions: [['promote', 3], ['promote-when-dead', 3]] },
-    caughtAt: 50,
+    caughtAt: 13,
   },
   {
     name: 'segment-names-not-synced',
     bug: 'B6',
     story: 'the directory of the log is not synced after a new segment got its name',
     edits: [{ file: 'wal/wal.ts', from: '      await disk.rename(sparePath, path);\n      await disk.syncDirectory(this.directory);', to: '      await disk.rename(sparePath, path);\n' }],
-    caughtAt: 3,
+    caughtAt: 2,
   },
   {
     name: 'marks-ignored',
@@ -82,7 +82,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'damage in what was durable is taken for a torn tail, and cut off',
     edits: [{ file: 'wal/wal-recovery.ts', from: 'if (mark.durable.lsn > lsn) refuse(', to: 'if (mark.durable.lsn < 0) refuse(' }],
     plan: { ...POWER_CUTS, faults: [['bit-rot', 3], ['power-cut', 1]], checkpointOperations: 1_000_000, checkpointIntervalMs: 1_000_000 },
-    caughtAt: 7,
+    caughtAt: 8,
   },
   {
     name: 'torn-tails-refused',
@@ -90,7 +90,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'a write group that was torn by a crash is taken for damage',
     edits: [{ file: 'wal/wal-recovery.ts', from: "if (!bad.isLast) refuse('another segment follows');", to: "refuse('nothing is ever dropped');" }],
     plan: POWER_CUTS,
-    caughtAt: 3,
+    caughtAt: 1,
   },
   {
     name: 'torn-tails-take-more-with-them',
@@ -111,7 +111,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     plan: POWER_CUTS,
-    caughtAt: 3,
+    caughtAt: 6,
   },
   {
     name: 'lengths-believed',
@@ -122,7 +122,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/frame.ts', from: '    header.payloadBytes <= LIMITS.framePayloadBytesMax &&', to: '' },
     ],
     plan: FLIPPED_BITS,
-    caughtAt: 4,
+    caughtAt: 33,
   },
   {
     name: 'rows-do-not-come-with-their-position',
@@ -141,7 +141,7 @@ export const MUTANTS: readonly Mutant[] = [
         return store;
       },
     },
-    caughtAt: 7,
+    caughtAt: 2,
   },
   {
     name: 'log-deleted-before-the-table-is-durable',
@@ -156,7 +156,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'retention removes segments that the table has not made durable',
     edits: [{ file: 'wal/retention.ts', from: 'if (segment.lastLsn > state.checkpointedLsn) break;', to: '' }],
     plan: { ...TIGHT_LOG, thinkMs: 2_000, clientCount: 4, checkpointOperations: 1_000_000, checkpointIntervalMs: 1_000_000, faults: [['power-cut', 1]], faultMs: 40_000, faultsMin: 4, actions: [['promote-when-dead', 1]] },
-    caughtAt: 1,
+    caughtAt: 2,
   },
   {
     name: 'lagging-replica-promoted',
@@ -167,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'failover/promotion-plan.ts', from: '  if (announcedLsn > own.end.lsn) {\n', to: '  if (announcedLsn > own.end.lsn && own.history.current === undefined) {\n' },
     ],
     plan: { ...SPLITS, nodeCount: 4, faults: [['long-outage', 3], ['isolate', 3], ['freeze', 2]], actions: [['promote-when-dead', 1], ['promote', 1]] },
-    caughtAt: 40,
+    caughtAt: 34,
   },
   {
     name: 'silent-members-do-not-count',
@@ -175,7 +175,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'a replica is promoted though another one, which may hold more, can not be asked',
     edits: [{ file: 'failover/promotion-plan.ts', from: 'if (silent.length > 0) {', to: 'if (silent.length < 0) {' }],
     plan: { ...SPLITS, nodeCount: 4, faults: [['long-outage', 3], ['isolate', 3], ['freeze', 2]], actions: [['promote-when-dead', 1], ['promote', 1]] },
-    caughtAt: 13,
+    caughtAt: 12,
   },
   {
     name: 'later-promise-ends-an-earlier-one',
@@ -201,7 +201,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'a primary that was told of a later epoch goes on acknowledging',
     edits: [{ file: 'failover/failover.ts', from: '    const verdict = judgePeer(own, peer);\n    const who', to: "    const verdict = judgePeer(own, { ...peer, clusterId: null });\n    const who" }],
     mayNeverRest: true,
-    caughtAt: 3,
+    caughtAt: 2,
   },
   {
     name: 'promised-replicas-go-on-following',
@@ -223,14 +223,14 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/history-check.ts', from: '    if (current?.number === frame.epochNumber) return history;\n', to: '    if (firstLsn > 0) return history;\n' },
       { file: 'wal/history-check.ts', from: '  if (!continues || !isAtEnd) {\n', to: '  if (!continues && !isAtEnd && firstLsn < 0) {\n' },
     ],
-    caughtAt: 21,
+    caughtAt: 88,
   },
   {
     name: 'nothing-set-aside',
     bug: 'B14',
     story: 'a former primary that rejoins writes a salvage file without its operations',
     edits: [{ file: 'failover/salvage-writer.ts', from: 'for await (const batch of wal.readBatches(afterLsn)) {', to: 'for await (const batch of wal.readBatches(wal.end.lsn)) {' }],
-    caughtAt: 21,
+    caughtAt: 2,
   },
   {
     name: 'epoch-ids-from-numbers',
@@ -248,7 +248,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'failover/failover.ts', from: 'await this.#host.setAside(forkLsn, primary.url, opened);', to: 'await this.#host.setAside(Math.min(own.end.lsn, primary.end.lsn), primary.url, opened);' },
       { file: 'node/bootstrap.ts', from: '    const endLsn = own.salvagedAfterLsn ?? own.end.lsn;', to: '    const endLsn = own.salvagedAfterLsn === null ? own.end.lsn : 0;' },
     ],
-    caughtAt: 27,
+    caughtAt: 2,
   },
   {
     name: 'empty-node-founds-a-cluster',
@@ -267,7 +267,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {', to: '  if (chain < 0) {' },
     ],
     plan: { ...TIGHT_LOG, clientCount: 8, thinkMs: 5, valueBytes: 300, networkMs: 5, checkpointOperations: 5, checkpointIntervalMs: 200, faults: [['slow-network', 3], ['freeze', 2], ['bad-network', 1]], actions: [['promote-when-dead', 1]] },
-    caughtAt: 21,
+    caughtAt: 3,
   },
   {
     name: 'frames-taken-twice',
@@ -280,7 +280,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/wal.ts', from: "      if (source.type === 'operations') {\n        ({ wallMs } = source);\n        epochNumber = source.epoch.number;\n", to: "      if (source.operations.length > 0) {\n        ({ wallMs, epochNumber } = source.header ?? { wallMs: source.wallMs, epochNumber: source.epoch.number });\n" },
     ],
     plan: { nodeCount: 2, faults: [['cut', 1]], faultMs: 2_000, actions: [['promote', 1]], actionMs: 1_500 },
-    caughtAt: 1,
+    caughtAt: 2,
   },
   {
     name: 'received-frames-not-checked',
@@ -299,7 +299,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'a write that nobody confirmed in time is answered as if they had',
     edits: [{ file: 'commit/acknowledgements.ts', from: '          reject(late());\n', to: '          resolve(1);\n          void [reject, late];\n' }],
     plan: { ...SPLITS, faults: [['isolate', 3], ['long-outage', 2], ['kill', 1]], actions: [['promote', 2], ['promote-when-dead', 1]] },
-    caughtAt: 14,
+    caughtAt: 19,
   },
   {
     name: 'min-ignored',
@@ -316,7 +316,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/wal.ts', from: '    await this.#writeDurably(group.bytes);', to: '    this.durably = this.#writeDurably(group.bytes); this.durably.catch(() => {});' },
       { file: 'commit/committer.ts', from: '      table.show(batches);', to: '      table.show(batches); await wal.durably;' },
     ],
-    caughtAt: 3,
+    caughtAt: 5,
   },
   {
     name: 'refusals-do-not-wait',
@@ -324,7 +324,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'a 404 that rests on a delete of the same group is answered before that delete is durable',
     edits: [{ file: 'commit/group-commit.ts', from: 'if (earlier.has(operation.key) && write.awaitsSync) group.dependents.push(write);', to: 'if (earlier.size < 0) group.dependents.push(write);' }],
     plan: { ...POWER_CUTS, nodeCount: 2, keyCount: 2, deleteShare: 0.25, acks: [['local', 1]], operations: 900, diskMs: 20, thinkMs: 50, faultMs: 250 },
-    caughtAt: 1,
+    caughtAt: 2,
   },
 ];
 
