@@ -26,6 +26,8 @@ export interface FailoverHost {
   readonly ended: EpochEndOperation | undefined;
   /** Id of the last epoch in which this node was the primary. */
   readonly reignEpochId: string | null;
+  /** Why it does not take part, where it is fenced or diverged. */
+  readonly fenceReason: string | null;
   /** Its content differs from the primary's where their histories agree. */
   readonly isDamaged: boolean;
   /** An operator has said that operations beyond the fork may be set aside, whoever wrote them. */

@@ -18,6 +18,8 @@ export interface PromotionFacts {
   readonly answers: ReadonlyMap<string, PeerState>;
   /** The primary of the last epoch, as far as this node knows. */
   readonly primaryNodeId: string | null;
+  /** Why this node is fenced or diverged, if it is: evidence of another history, also where its witnesses are gone. */
+  readonly fenceReason: string | null;
   readonly options: PromoteOptions;
   /** True once the answers were given after a promise: a stream that was alive before is no reason any more. */
   readonly havePromised: boolean;
@@ -145,6 +147,9 @@ function judgeFailover(facts: PromotionFacts, announcedLsn: number, warnings: st
     if (!havePromised && peer.isFollowing && peer.state === 'following' && !isOwnFollower(facts, peer)) {
       return { ...refuse('promotion-refused', `${peer.name} (${peer.url}) still has a live stream from the primary, which this node can't reach`), command: forceCommand(facts, announcedLsn) };
     }
+  }
+  if (facts.fenceReason !== null) {
+    return { ...refuse('promotion-refused', `${own.name} is ${own.state}: ${facts.fenceReason}`), command: `bin/promote ${own.url} --force --accept-loss unknown` };
   }
   const silent = members.filter((member) => member.nodeId !== own.nodeId && !answers.has(member.nodeId) && member.nodeId !== primaryNodeId);
   if (silent.length > 0) {

@@ -87,7 +87,7 @@ export class Promotion {
 
   #judge(members: readonly Member[], answers: ReadonlyMap<string, PeerState>, havePromised: boolean): JudgedPromotion {
     const own = this.#host.peerState();
-    return judgePromotion({ own, members, answers, primaryNodeId: this.#primaryNodeId(own, answers), options: this.#options, havePromised });
+    return judgePromotion({ own, members, answers, primaryNodeId: this.#primaryNodeId(own, answers), fenceReason: this.#host.fenceReason, options: this.#options, havePromised });
   }
 
   /** The primary of the last epoch that anybody heard of: the one that need not promise when it is gone. */

@@ -49,6 +49,8 @@ export interface Fence {
   readonly reason: string;
   /** The content differs where the histories agree: following again would be refused again. */
   readonly isDamage?: boolean;
+  /** The upstream belongs to another cluster, which says nothing about this node's own. */
+  readonly isForeign?: boolean;
 }
 
 export interface Generation {
@@ -74,6 +76,8 @@ export class DataDirectory {
   readonly #logger: Logger;
   readonly #lock: DiskLock;
   #identity: Identity;
+  /** What the file holds. */
+  #savedIdentity: Identity;
   #current: Current | undefined;
   #saving: Promise<void> = Promise.resolve();
 
@@ -83,6 +87,7 @@ export class DataDirectory {
     this.path = path;
     this.#lock = lock;
     this.#identity = identity;
+    this.#savedIdentity = identity;
     this.#current = current;
   }
 
@@ -126,11 +131,20 @@ export class DataDirectory {
     return `${this.path}/snapshots`;
   }
 
+  /** False while a change is on its way to the disk, and after one that found no room there. */
+  get isIdentitySaved(): boolean {
+    return this.#identity === this.#savedIdentity;
+  }
+
   /** Makes a change of role durable. From here on it wins over the configuration. */
   async setIdentity(change: Partial<Omit<Identity, 'nodeId'>>): Promise<void> {
     this.#identity = { ...this.#identity, ...change };
     // One after another: a fence doesn't wait for the change of role that it comes across.
-    const saving = this.#saving.then(() => writeDurableJson(this.#disk, this.path, NODE_FILE, { format: FORMAT, ...this.#identity }));
+    const saving = this.#saving.then(async () => {
+      const identity = this.#identity;
+      await writeDurableJson(this.#disk, this.path, NODE_FILE, { format: FORMAT, ...identity });
+      this.#savedIdentity = identity;
+    });
     this.#saving = saving.catch(() => {});
     await saving;
   }

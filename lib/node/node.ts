@@ -5,7 +5,7 @@
 import { type AckLevel, strongerAck } from '../base/ack-level.ts';
 import { Broadcast } from '../base/broadcast.ts';
 import { EpochHistory, type EpochRef, type LogPoint } from '../base/epoch-history.ts';
-import { ShiplogError, assert, isShiplogError, messageOf, unreachable } from '../base/errors.ts';
+import { type ErrorCode, ShiplogError, assert, isShiplogError, messageOf, unreachable } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { DataOperation, EpochBeginKind, EpochEndOperation } from '../base/operation.ts';
 import { type Position, POSITION_ZERO, formatPosition } from '../base/position.ts';
@@ -263,8 +263,9 @@ export class Node implements NodeApi {
   }
 
   async #setUpstream(upstreamUrl: string, followsPrimary: boolean): Promise<void> {
-    this.#upstreamUrl = upstreamUrl;
+    // Durable first: what could not be written down is not followed, but tried again.
     await this.#directory.setIdentity({ role: 'replica', upstreamUrl, configuredFollow: this.#options.follow ?? null, followsPrimary });
+    this.#upstreamUrl = upstreamUrl;
   }
 
   async #openEngine(): Promise<void> {
@@ -366,22 +367,20 @@ export class Node implements NodeApi {
     else this.#fail(error);
   }
 
-  /** What did not fit on the disk when it came: until it is there, newcomers in it count for nothing. */
-  #saveMembersAgain(): void {
-    if (this.#members.isSaved) return;
-    void this.#members.save().then(
-      () => this.#upstream.confirm(),
-      (error: unknown) => {
-        if (!(error instanceof DiskFullError)) this.#fail(error);
-      },
-    );
+  /** What did not fit on the disk when it came: until the members are there, newcomers among them count for nothing. */
+  #saveAgain(): void {
+    const unlessFull = (error: unknown): void => {
+      if (!(error instanceof DiskFullError)) this.#fail(error);
+    };
+    if (!this.#directory.isIdentitySaved) void this.#directory.setIdentity({}).catch(unlessFull);
+    if (!this.#members.isSaved) void this.#members.save().then(() => this.#upstream.confirm(), unlessFull);
   }
 
   /** What the primary has and we lack is written down: a promotion has to know of it. */
   #heardPrimary(heartbeat: HeartbeatFrame): void {
     const { epoch, lsn, path } = heartbeat;
     this.#noteUpstream(heartbeat);
-    this.#saveMembersAgain();
+    this.#saveAgain();
     const { heard } = this.#failover.book;
     const primaryNodeId = path[0];
     const isNews = heard === null || heard.epoch.id !== epoch.id || heard.primaryNodeId !== primaryNodeId || (lsn > heard.lsn && lsn > (this.#engine?.wal.end.lsn ?? 0));
@@ -399,7 +398,7 @@ export class Node implements NodeApi {
   }
 
   #upstreamNotSaved(error: unknown): void {
-    // It is known until the next start, and then told again.
+    // It is known until the next start, and saved when there is room.
     if (error instanceof DiskFullError) this.#options.logger.warn('no disk space to note what the upstream is', { reason: error.message });
     else this.#fail(error);
   }
@@ -418,15 +417,15 @@ export class Node implements NodeApi {
         this.#options.logger.warn('the upstream has another history', { code: error.code, reason: error.message });
         return this.#failover.wake();
       default:
-        void this.#diverge(error.message, error.code === 'chain-mismatch').catch((cause: unknown) => this.#fail(cause));
+        void this.#diverge(error.message, error.code).catch((cause: unknown) => this.#fail(cause));
     }
   }
 
-  async #diverge(reason: string, isDamage = false): Promise<void> {
+  async #diverge(reason: string, code?: ErrorCode): Promise<void> {
     await this.#upstream.stop();
     if (this.#state === 'stopping' || this.#state === 'failed' || this.#state === 'diverged') return;
     this.#options.logger.error('this node does not follow any more, and keeps everything as it is', { reason });
-    const fence: Fence = { kind: 'diverged', reason, isDamage };
+    const fence: Fence = { kind: 'diverged', reason, isDamage: code === 'chain-mismatch', isForeign: code === 'other-cluster' };
     this.#on('history-diverged');
     await this.#directory.setIdentity({ fence });
   }
@@ -434,12 +433,12 @@ export class Node implements NodeApi {
   #bootstrapFailed(error: unknown): void {
     const isForeign = isShiplogError(error, 'history-diverged') || isShiplogError(error, 'other-cluster');
     if (!isForeign || this.#state !== 'bootstrapping') return this.#fail(error);
-    void this.#reopenDiverged(error.message).catch((cause: unknown) => this.#fail(cause));
+    void this.#reopenDiverged(error).catch((cause: unknown) => this.#fail(cause));
   }
 
-  async #reopenDiverged(reason: string): Promise<void> {
+  async #reopenDiverged({ message, code }: ShiplogError): Promise<void> {
     if (this.#directory.current !== undefined) await this.#openEngine();
-    await this.#diverge(reason);
+    await this.#diverge(message, code);
   }
 
   // ——— change of the primary ———
@@ -473,6 +472,10 @@ export class Node implements NodeApi {
       },
       get reignEpochId() {
         return node.#directory.identity.reignEpochId;
+      },
+      get fenceReason() {
+        const { fence } = node.#directory.identity;
+        return fence === null || fence.isForeign === true ? null : fence.reason;
       },
       get isDamaged() {
         return node.#directory.identity.fence?.isDamage === true;

@@ -52,6 +52,23 @@ describe('a replica', () => {
     await cluster.stopAll();
   });
 
+  it('knows its new upstream after a restart, also where that could not be written down at once', async () => {
+    const { cluster, a, b, c } = await threeNodes();
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    c.disk.setCapacity(0);
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'switchover' });
+    await cluster.clock.advance(5_000);
+    c.disk.setCapacity(1 << 30);
+    await untilEqual(cluster, a, b, c);
+    await cluster.clock.untilTrue(() => upstreamOf(c) === b.url);
+    c.crash();
+    cluster.network.partition(a.url, c.url);
+    await c.start();
+    expect(upstreamOf(c)).to.equal(b.url);
+    await cluster.stopAll();
+  });
+
   it('that was given another replica to follow is a member however short that one was the primary, and follows the primary then', async () => {
     const { cluster, a, b, c } = await threeNodes();
     const d = cluster.machine('d', { follow: b.url });

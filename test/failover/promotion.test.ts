@@ -151,6 +151,33 @@ describe('a promotion', () => {
     await cluster.stopAll();
   });
 
+  it('of a node that was fenced is refused, though nobody whom it knows can say anything against it', async () => {
+    const file = new FaultyFile();
+    const { cluster, a, b, c } = await threeNodes({}, file.disk);
+    await a.fill(10);
+    await untilEqual(cluster, a, b, c);
+    cluster.network.partition(a.url, b.url);
+    cluster.network.partition(a.url, c.url);
+    await cluster.clock.advance(12_000);
+    for (const away of ['b', 'c']) await cluster.clock.until(a.node.forget(away));
+    await cluster.clock.until(a.put('alone', 'only here'));
+    expect(await promote(cluster, b)).to.include({ type: 'promoted', kind: 'failover' });
+    await cluster.clock.until(b.node.write({ kind: 'put', key: 'confirmed', value: 'y' }, {}, { ack: 1, timeoutMs: 5_000 }));
+    // It learns of the new epoch, and gets no further before the others are gone.
+    file.failing = 'salvage/';
+    cluster.network.heal();
+    await cluster.clock.untilTrue(() => stateOf(a) === 'fenced');
+    b.crash();
+    c.crash();
+    file.failing = undefined;
+    const end = await promote(cluster, a);
+    expect(end).to.include({ type: 'refused', code: 'promotion-refused', command: `bin/promote ${a.url} --force --accept-loss unknown` });
+    expect(end).to.have.property('message').that.matches(/^a is fenced: b \(http:..b\) (holds|has opened) epoch 2/);
+    expect(await promote(cluster, a, { force: true, acceptLoss: 20 })).to.include({ type: 'refused' });
+    expect(await promote(cluster, a, { force: true, acceptLoss: 'unknown' })).to.include({ type: 'promoted', kind: 'forced' });
+    await cluster.stopAll();
+  });
+
   it('of the primary itself settles a later promise of one of its replicas: those that follow it are no obstacle', async () => {
     const file = new FaultyFile();
     const { cluster, a, b, c } = await threeNodes({}, file.disk);
