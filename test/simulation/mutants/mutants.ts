@@ -51,7 +51,7 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B5',
     story: 'recovery takes a frame for whole whose header has survived, whatever became of its payload',
     edits: [{ file: 'wal/segment-reader.ts', from: 'const chain = crc32(payload, chainOverHeader(this.#window, start, this.#before.chain));', to: 'const { chain } = header;' }],
-    plan: { ...POWER_CUTS, clientCount: 4, thinkMs: 30, valueBytes: 20_000 },
+    plan: { ...POWER_CUTS, clientCount: 4, thinkMs: 30, valueBytes: 6_000 },
     caughtAt: 6,
   },
   {
