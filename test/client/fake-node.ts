@@ -91,7 +91,7 @@ function fakeStatus({ name, clusterId, status }: TableRouteOptions, position: st
   return {
     name,
     nodeId: name,
-    version: '0.1.0',
+    version: '0.2.0',
     role: 'primary',
     state: 'primary',
     url: 'http://127.0.0.1:1',

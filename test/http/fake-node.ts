@@ -123,7 +123,7 @@ export class FakeNode implements NodeApi {
     return {
       name: this.nodeName,
       nodeId: this.nodeId,
-      version: '0.1.0',
+      version: '0.2.0',
       role: this.role,
       state: 'serving',
       url: 'http://127.0.0.1:4455',
