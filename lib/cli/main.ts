@@ -8,6 +8,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { messageOf } from '../base/errors.ts';
 import { createRealEnvironment } from '../env/real-environment.ts';
 import { TransportError } from '../env/transport.ts';
+import { addBenchCommand } from './bench.ts';
 import { addClusterCommand } from './cluster.ts';
 import type { CommandContext } from './command-context.ts';
 import { addConfigCommand } from './config.ts';
@@ -80,6 +81,7 @@ function createProgram(context: CommandContext): Command {
   addSnapshotCommand(program, context);
   addVerifyCommand(program, context);
   addWalCommand(program, context, process.stdout);
+  addBenchCommand(program, context);
   return program;
 }
 

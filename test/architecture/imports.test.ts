@@ -38,7 +38,7 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'node:net': ['env', 'http'],
   'node:worker_threads': ['store'],
   'node:child_process': ['cli'],
-  'node:perf_hooks': ['observe', 'env'],
+  'node:perf_hooks': ['observe', 'env', 'bench'],
 };
 
 /** Calls that reach past the four interfaces of env. The folders are the libraries' own insides. */
