@@ -17,6 +17,8 @@ export interface LagProbeOptions {
   readonly replicaUrl: string;
   /** Each probe of a run has a key of its own. */
   readonly index: number;
+  /** Told each lag. */
+  readonly onLag?: (lagMs: number) => void;
 }
 
 export interface LagFigures {
@@ -66,7 +68,7 @@ export class LagProbe {
   }
 
   async #probe(primary: HttpConnection, replica: HttpConnection, value: string, signal: AbortSignal): Promise<void> {
-    const { clock, index, replicaUrl } = this.#options;
+    const { clock, index, replicaUrl, onLag } = this.#options;
     const key = markerKey(index);
     const written = await primary.set(key, value);
     const writtenMs = clock.monotonicMs();
@@ -80,6 +82,8 @@ export class LagProbe {
       // It is longer than this, which must show.
       if (signal.aborted) break;
     }
-    this.#histogram.record(clock.monotonicMs() - writtenMs);
+    const lagMs = clock.monotonicMs() - writtenMs;
+    this.#histogram.record(lagMs);
+    onLag?.(lagMs);
   }
 }

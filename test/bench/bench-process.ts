@@ -33,9 +33,14 @@ export class BenchProcess {
 
   /** Waits for `ready at URL`. @throws Error with what the process said, if it ends first. */
   async readyUrl(): Promise<string> {
+    return (await this.said(/ready at (\S+)\n/))[1]!;
+  }
+
+  /** Waits until standard output has it. @throws Error with what the process said, if it ends first. */
+  async said(pattern: RegExp): Promise<RegExpExecArray> {
     for (;;) {
-      const url = /ready at (\S+)\n/.exec(this.#stdout)?.[1];
-      if (url !== undefined) return url;
+      const match = pattern.exec(this.#stdout);
+      if (match !== null) return match;
       const more = await Promise.race([once(this.#child.stdout!, 'data').then(() => true), this.#exited.then(() => false)]);
       if (!more) throw new Error(`${this.#name} ended before it was ready:\n${this.#stderr}`);
     }

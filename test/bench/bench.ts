@@ -9,11 +9,13 @@ import { type AddressInfo, createServer } from 'node:net';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { HttpConnection } from '../../lib/bench/http-connection.ts';
+import { RealClock } from '../../lib/env/real-clock.ts';
+import { realRawConnect } from '../../lib/env/real-raw-connection.ts';
 import { BenchProcess, GENERATOR_CORE, SERVER_CORE } from './bench-process.ts';
 import { type LoadFigures, type GeneratorName, runLoad } from './load.ts';
 import { type LogCounters, countersBetween, readLogCounters } from './log-counters.ts';
 import { type Machine, assertRealDisk, describeMachine } from './machine.ts';
-import { RawConnection } from './raw-connection.ts';
 import { median } from './statistics.ts';
 
 export interface BenchOptions {
@@ -158,15 +160,16 @@ async function measureLag(primaryUrl: string, replicaUrl: string, writesPerS: nu
 }
 
 /** Default configuration, but for where. */
-async function serveCommand(dataDirectory: string): Promise<readonly string[]> {
+export async function serveCommand(dataDirectory: string): Promise<readonly string[]> {
   return [PROGRAM, 'serve', '--data-dir', dataDirectory, '--port', String(await freePort())];
 }
 
 async function fill(url: string, { keys, valueBytes, connections }: BenchOptions): Promise<void> {
   const value = 'v'.repeat(valueBytes);
+  const connect = realRawConnect(new RealClock());
   let next = 0;
   const writeSome = async (): Promise<void> => {
-    const connection = await RawConnection.open(url);
+    const connection = await HttpConnection.open(connect, url);
     while (next < keys) await connection.set(`key${String(next++).padStart(8, '0')}`, value);
     connection.close();
   };
@@ -177,7 +180,7 @@ async function untilReady(url: string): Promise<void> {
   while ((await fetch(`${url}/readyz`)).status !== 200) await wait(50);
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -1,23 +1,33 @@
-/** `npm run bench`: measures Shiplog against what Node itself can do, and prints ratios. */
+/** `npm run bench`: measures Shiplog against what Node itself can do, beside Redis, and as pictures. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runBench } from './bench.ts';
 import { type GeneratorName, chooseGenerator } from './load.ts';
+import { withSection } from './markdown.ts';
+import { missingPeer, renderPeers, runPeers } from './peers.ts';
+import { CONNECTION_COUNTS, PERCENTS, latencyChart, renderPlots, runPlots, throughputChart } from './plots.ts';
 import { renderReport } from './report.ts';
 
 const USAGE = `Usage: npm run bench -- [options]
 
+  --peers          beside redis-server, instead of against what Node can do
+  --plots          draw test/bench/throughput.svg and latency.svg instead
   --runs N         rounds that count (5); medians are of these
   --seconds N      length of each load, whole seconds (3)
   --connections N  connections of the generator (64)
   --keys N         keys (100000)
-  --generator G    wrk or autocannon (wrk where it is installed)
+  --generator G    wrk or autocannon (wrk where it is installed); not with --peers, --plots
   --dir D          a directory on a real disk (data/ of this project)
   --save           keep the report in test/bench/BENCHMARKS.md`;
 
+const VALUE_BYTES = 32;
+const EXIT_USAGE = 2;
+
 const { values } = parseArgs({
   options: {
+    peers: { type: 'boolean', default: false },
+    plots: { type: 'boolean', default: false },
     runs: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '3' },
     connections: { type: 'string', default: '64' },
@@ -29,26 +39,36 @@ const { values } = parseArgs({
   },
 });
 
+const refusal = values.peers ? missingPeer() : undefined;
 if (values.help) console.log(USAGE);
+else if (refusal !== undefined) refuse(refusal);
 else await main();
 
 async function main(): Promise<void> {
   const directory = resolve(values.dir);
   mkdirSync(directory, { recursive: true });
-  const result = await runBench({
+  const common = {
     runs: positive('runs'),
-    warmUp: true,
     seconds: positive('seconds'),
     connections: positive('connections'),
     keys: positive('keys'),
-    valueBytes: 32,
-    generator: generatorName(values.generator),
+    valueBytes: VALUE_BYTES,
     directory,
-    onStep: (step) => console.error(`· ${step}`),
-  });
-  const report = renderReport(result);
-  console.log(report);
-  if (values.save) saveReport(report);
+    onStep: (step: string) => console.error(`· ${step}`),
+  };
+  if (values.peers) return publish('Beside Redis', renderPeers(await runPeers({ ...common, warmUp: true })));
+  if (values.plots) {
+    const result = await runPlots({ ...common, connectionCounts: CONNECTION_COUNTS, percents: PERCENTS });
+    writeFileSync(join(import.meta.dirname, 'throughput.svg'), throughputChart(result));
+    writeFileSync(join(import.meta.dirname, 'latency.svg'), latencyChart(result));
+    return publish('By connections, and by load', renderPlots(result));
+  }
+  publish('Latest run', renderReport(await runBench({ ...common, warmUp: true, generator: generatorName(values.generator) })));
+}
+
+function refuse(message: string): void {
+  console.error(`npm run bench: ${message}`);
+  process.exitCode = EXIT_USAGE;
 }
 
 function positive(name: 'runs' | 'seconds' | 'connections' | 'keys'): number {
@@ -62,9 +82,9 @@ function generatorName(name: string): GeneratorName {
   return name;
 }
 
-function saveReport(report: string): void {
+function publish(heading: string, report: string): void {
+  console.log(report);
+  if (!values.save) return;
   const path = join(import.meta.dirname, 'BENCHMARKS.md');
-  const heading = '## Latest run';
-  const [before] = readFileSync(path, 'utf8').split(`${heading}\n`);
-  writeFileSync(path, `${before}${heading}\n\n${report}\n`);
+  writeFileSync(path, withSection(readFileSync(path, 'utf8'), heading, report));
 }

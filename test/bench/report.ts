@@ -2,9 +2,8 @@
 import { type BenchResult, type Round, SERVERS, type ServerName } from './bench.ts';
 import { CAN_PIN } from './bench-process.ts';
 import type { LoadFigures } from './load.ts';
+import { type Row, ms, ratio, table, whole, withRange } from './markdown.ts';
 import { median, percentile } from './statistics.ts';
-
-type Row = readonly string[];
 
 export function renderReport({ options, machine, rounds, lag, lagWritesPerSWanted, loadAverageAtEnd }: BenchResult): string {
   const { runs, seconds, connections, keys, valueBytes, generator } = options;
@@ -88,27 +87,4 @@ function oneConnectionTable(rounds: readonly Round[]): readonly string[] {
       row('write + fdatasync, existing blocks', ({ syncOverwritten }) => syncOverwritten),
     ],
   );
-}
-
-function table(head: Row, rows: readonly Row[]): readonly string[] {
-  const widths = head.map((title, column) => Math.max(3, title.length, ...rows.map((row) => row[column]!.length)));
-  const line = (cells: Row): string => `| ${cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join(' | ')} |`;
-  const rule = `| ${widths.map((width, column) => (column === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`)).join(' | ')} |`;
-  return [line(head), rule, ...rows.map(line)];
-}
-
-function ratio(values: readonly number[]): string {
-  return median(values).toFixed(2);
-}
-
-function withRange(values: readonly number[]): string {
-  return `${ratio(values)} [${Math.min(...values).toFixed(2)}–${Math.max(...values).toFixed(2)}]`;
-}
-
-function whole(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
-}
-
-function ms(value: number): string {
-  return `${value.toFixed(2)} ms`;
 }
