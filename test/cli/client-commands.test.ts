@@ -24,7 +24,7 @@ describe('shiplog', () => {
   }
 
   describe('help', () => {
-    for (const command of [[], ['get'], ['set'], ['del'], ['status'], ['promote'], ['forget'], ['rejoin'], ['salvage', 'list'], ['salvage', 'show'], ['salvage', 'apply'], ['salvage', 'done'], ['snapshot', 'save'], ['snapshot', 'restore'], ['verify'], ['wal', 'verify'], ['config', 'check'], ['cluster'], ['serve']]) {
+    for (const command of [[], ['get'], ['set'], ['del'], ['status'], ['promote'], ['forget'], ['rejoin'], ['salvage', 'list'], ['salvage', 'show'], ['salvage', 'apply'], ['salvage', 'done'], ['snapshot', 'save'], ['snapshot', 'restore'], ['verify'], ['wal', 'verify'], ['bench'], ['config', 'check'], ['cluster'], ['serve']]) {
       it(`of "${['shiplog', ...command].join(' ')}" ends well and shows ${command.length === 0 ? 'the exit codes' : 'examples'}`, async () => {
         const { code, stdout, stderr } = await shiplog([...command, '--help']);
         expect(code).to.equal(0);
@@ -49,6 +49,8 @@ describe('shiplog', () => {
       [['get', 'a', '--url', 'ftp://x'], /Expected a URL like http:\/\/127\.0\.0\.1:4455/],
       [['get', 'a', '--min', '42'], /Expected a position like 1\.c04d-42/],
       [['set', 'a', 'b', '--ack', '0'], /Expected memory, local, all, or a number of replicas from 1 on/],
+      [['bench', '--reads', '101'], /Expected an integer from 0 to 100/],
+      [['bench', '--seconds', '0'], /Expected seconds, 0\.1 to 86400/],
       [['verify', 'http://127.0.0.1:1'], /^shiplog: expected at least two URLs/],
       [['verify', '/tmp', 'http://127.0.0.1:1'], /^shiplog: expected one directory, or URLs/],
       // What Node makes of arguments that are no UTF-8.

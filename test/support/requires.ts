@@ -16,6 +16,7 @@ const packageOf = {
   mount: 'mount',
   nft: 'nftables',
   perl: 'perl-base',
+  'redis-server': 'redis-server',
   root: undefined,
   ss: 'iproute2',
   strace: 'strace',
