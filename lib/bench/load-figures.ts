@@ -15,6 +15,8 @@ export interface LoadFigures {
   readonly unsent: number;
   /** How many failed for which reason: a status, or what became of the connection. */
   readonly errors: Readonly<Record<string, number>>;
+  /** Why it ended early without anybody asking for it: nobody was there any more. Else null. */
+  readonly gaveUp: string | null;
   readonly requestsPerS: number;
   readonly reads: OperationFigures;
   readonly writes: OperationFigures;
@@ -43,6 +45,7 @@ export class LoadRecord {
   #failed = 0;
   #missing = 0;
   #unsent = 0;
+  #gaveUp: string | null = null;
 
   get answered(): number {
     return this.#reads.answered + this.#writes.answered;
@@ -76,6 +79,10 @@ export class LoadRecord {
     this.#of(kind).histogram.record(waitedMs);
   }
 
+  giveUp(reason: string): void {
+    this.#gaveUp = reason;
+  }
+
   figures(elapsedMs: number): LoadFigures {
     const { answered } = this;
     const both = new LatencyHistogram();
@@ -89,6 +96,7 @@ export class LoadRecord {
       missing: this.#missing,
       unsent: this.#unsent,
       errors: Object.fromEntries(this.#errors),
+      gaveUp: this.#gaveUp,
       requestsPerS: elapsedMs > 0 ? Math.round((10_000 * 1_000 * answered) / elapsedMs) / 10_000 : 0,
       reads: this.#reads.figures,
       writes: this.#writes.figures,

@@ -89,8 +89,8 @@ export class LoadGenerator {
   }
 
   /**
-   * Resolves with what came of it, also after an abort. Failed requests are counted, not thrown.
-   * @throws TransportError where there is no connection to begin with, or none any more.
+   * Resolves with what came of it, also after an abort, or where nobody is there any more. Failed requests are
+   * counted, not thrown. @throws TransportError where there is no connection to begin with.
    */
   async run(signal?: AbortSignal): Promise<LoadFigures> {
     await this.#openAll();
@@ -225,8 +225,10 @@ export class LoadGenerator {
     try {
       await connection.open();
     } catch (error) {
-      if (this.#aloneSinceMs !== undefined && this.#nowMs() - this.#aloneSinceMs > GIVE_UP_MS) this.#done.reject(error);
-      else this.#after(RECONNECT_MS, () => void this.#reconnect());
+      if (this.#aloneSinceMs !== undefined && this.#nowMs() - this.#aloneSinceMs > GIVE_UP_MS) {
+        this.#record.giveUp(messageOf(error));
+        this.#done.resolve();
+      } else this.#after(RECONNECT_MS, () => void this.#reconnect());
       return;
     }
     if (this.#hasEnded()) {

@@ -71,6 +71,7 @@ export function remarksOnBench({ load, lag, rate, wrote, cleaned, stoppedBy }: B
     if (rate !== null) note(`at ${wholeNumber(rate)} requests/s; latency counts from the moment a request was due`);
     if (load.missing > 0) note(`${wholeNumber(load.missing)} found no such key`);
     for (const [reason, count] of Object.entries(load.errors)) warn(`${wholeNumber(count)} failed: ${reason}`);
+    if (load.gaveUp !== null) warn(`gave up: ${load.gaveUp}`);
     if (load.unsent > 0) warn(`${wholeNumber(load.unsent)} requests were due but never sent: the connections could not take this rate`);
     if (rate === null && load.elapsedMs >= CPU_MEASURED_MS && cpuShare > CPU_SHARE_MAX) warn(`the bench itself took ${Math.round(100 * cpuShare)} % of a core: the node may be faster than this`);
   }

@@ -1,7 +1,7 @@
 /** `shiplog bench`: puts a load on a node and says how fast it was. Only keys with a prefix of its own are touched. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { AckLevel } from '../base/ack-level.ts';
-import { ShiplogError } from '../base/errors.ts';
+import { ShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import { HttpProtocol } from '../bench/http-protocol.ts';
 import { type LagFigures, LagProbe, markerKey } from '../bench/lag-probe.ts';
@@ -12,6 +12,7 @@ import { type Workload, eachKeyOnce, mixedWorkload } from '../bench/workload.ts'
 import { ShiplogClient } from '../client/shiplog-client.ts';
 import type { RawConnect } from '../env/raw-connection.ts';
 import { realRawConnect } from '../env/real-raw-connection.ts';
+import { TransportError } from '../env/transport.ts';
 import { type BenchDocument, LAG_HEADING, LATENCY_HEADING, lagRow, latencyRows, remarksOnBench, wholeNumber } from './bench-report.ts';
 import { ACK_OPTION, type CommandContext, DEFAULT_URL, JSON_OPTION, clientOf, parseUrl } from './command-context.ts';
 import { LoadBar } from './load-bar.ts';
@@ -66,7 +67,7 @@ Examples:
 
 Without --rate each connection sends its next request when it has an answer: a slow answer then makes the
 load smaller, and percentiles look better than they are. With it, waiting counts.
-Ctrl-C ends it with the figures so far. Exit code 1: some requests failed.`,
+Ctrl-C ends it with the figures so far. Exit code 1: some requests failed; 4: nobody was there, or not any more.`,
     )
     .action(async (url: string | undefined, options: BenchOptions) => new BenchRun(context, targetOf(context, url), options).run());
 }
@@ -122,7 +123,8 @@ class BenchRun {
   }
 
   async #fill(): Promise<void> {
-    const { failed, errors } = await this.#runAside('writing keys', eachKeyOnce('set'), this.#stop.signal);
+    const { failed, errors, gaveUp } = await this.#runAside('writing keys', eachKeyOnce('set'), this.#stop.signal);
+    if (gaveUp !== null) throw new TransportError(gaveUp, { mayHaveArrived: true });
     if (failed > 0) throw new ShiplogError('bad-request', `${wholeNumber(failed)} keys could not be written first: ${Object.keys(errors).join(', ')}`);
   }
 
@@ -150,11 +152,23 @@ class BenchRun {
 
   async #clean(): Promise<NonNullable<BenchDocument['cleaned']>> {
     // Also after Ctrl-C: the keys are to go. Who insists ends it at once.
-    const { answered, missing, failed } = await this.#runAside('deleting keys', eachKeyOnce('del'));
-    const client = clientOf(this.#context, this.#url);
-    let deleted = answered - missing;
-    for (const index of this.#options.replica.keys()) if ((await client.del(markerKey(index))) !== undefined) deleted += 1;
-    return { deleted, absent: missing, failed };
+    const { keys, replica } = this.#options;
+    let deleted = 0;
+    let absent = 0;
+    try {
+      const { answered, missing } = await this.#runAside('deleting keys', eachKeyOnce('del'));
+      deleted = answered - missing;
+      absent = missing;
+      const client = clientOf(this.#context, this.#url);
+      for (const index of replica.keys()) {
+        if ((await client.del(markerKey(index))) === undefined) absent += 1;
+        else deleted += 1;
+      }
+    } catch (error) {
+      // What was measured is said all the same.
+      this.#context.terminal.fail(messageOf(error));
+    }
+    return { deleted, absent, failed: keys + replica.length - deleted - absent };
   }
 
   #runAside(label: string, workload: Workload, signal?: AbortSignal): Promise<LoadFigures> {
@@ -199,7 +213,8 @@ class BenchRun {
       else if (this.#options.json !== true) terminal.note(text);
     }
     const failed = (document.load?.failed ?? 0) + (document.load?.unsent ?? 0) + (document.cleaned?.failed ?? 0);
-    if (failed > 0 || document.lag.some(({ error }) => error !== null)) this.#context.exitWith('failed');
+    if (document.load !== null && document.load.gaveUp !== null) this.#context.exitWith('unreachable');
+    else if (failed > 0 || document.lag.some(({ error }) => error !== null)) this.#context.exitWith('failed');
   }
 }
 

@@ -24,7 +24,7 @@ export interface GeneratedFigures {
 export async function generateLoad(load: GeneratedLoad): Promise<GeneratedFigures> {
   const child = new BenchProcess([process.execPath, join(import.meta.dirname, 'load-process.ts'), JSON.stringify(load)], GENERATOR_CORE);
   const figures = await child.result<GeneratedFigures>();
-  const { answered, failed, missing, errors } = figures.load;
-  if (failed + missing > 0 || answered === 0) throw new Error(`${load.what} on ${load.url}: ${answered} answered, ${missing} found no key, ${failed} failed: ${JSON.stringify(errors)}`);
+  const { answered, failed, missing, errors, gaveUp } = figures.load;
+  if (failed + missing > 0 || answered === 0 || gaveUp !== null) throw new Error(`${load.what} on ${load.url}: ${answered} answered, ${missing} found no key, ${failed} failed: ${JSON.stringify(errors)}`);
   return figures;
 }

@@ -31,8 +31,8 @@ const generator = new LoadGenerator({
   // The replica shares this core, and latencies are not asked for.
   spinMs: 0,
 });
-const { requestsPerS, failed, errors } = await generator.run();
+const { requestsPerS, failed, gaveUp, errors } = await generator.run();
 loadEnded.abort();
 const { error } = await probe;
-if (failed > 0 || error !== null) throw new Error(`the lag can't be measured: ${error ?? JSON.stringify(errors)}`);
+if (failed > 0 || gaveUp !== null || error !== null) throw new Error(`the lag can't be measured: ${error ?? JSON.stringify(errors)}`);
 console.log(`RESULT ${JSON.stringify({ lagsMs, writesPerS: requestsPerS })}`);

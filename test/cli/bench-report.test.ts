@@ -52,12 +52,14 @@ describe('the report of a bench', () => {
     const record = answered(1, 1);
     record.fail('status 503');
     record.neverSent('get', 1);
+    record.giveUp('ECONNREFUSED');
     const lag = [{ replica: 'http://r', samples: 0, lagMs: null, error: 'gone' }];
     const warnings = remarksOnBench(documentOf(record, { lag, stoppedBy: 'SIGINT', cleaned: { deleted: 1, absent: 0, failed: 2 } }), 0.97)
       .filter(({ kind }) => kind === 'warning')
       .map(({ text }) => text);
     expect(warnings).to.deep.equal([
       '1 failed: status 503',
+      'gave up: ECONNREFUSED',
       '1 requests were due but never sent: the connections could not take this rate',
       'the bench itself took 97 % of a core: the node may be faster than this',
       'no more lag of http://r: gone',

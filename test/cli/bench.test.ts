@@ -133,6 +133,24 @@ describe('shiplog bench', function () {
     expect(stderr).to.equal('20 failed: status 400\n');
   });
 
+  it('says how far it came where the node goes away in the middle, and exits with 4', async () => {
+    const node = await start('mortal');
+    const child = spawnShiplog(['bench', node.url, '--seconds', '60', '--reads', '0', '--keys', '5', '--connections', '3', '--clean', '--json']);
+    child.stdin.end();
+    const exited = once(child, 'close') as Promise<[number | null]>;
+    const output = Promise.all([text(child.stdout), text(child.stderr)]);
+    while ((await node.get('bench:00000004')) === undefined) await new Promise((wake) => setTimeout(wake, 20));
+    await node.kill();
+    const [stdout, stderr] = await output;
+    expect((await exited)[0]).to.equal(4);
+    const { load, cleaned } = JSON.parse(stdout) as BenchDocument;
+    expect(load!.answered).to.be.above(0);
+    expect(load!.requests).to.equal(load!.answered + load!.failed);
+    expect(load!.gaveUp).to.contain('ECONNREFUSED');
+    expect(cleaned).to.deep.equal({ deleted: 0, absent: 0, failed: 5 });
+    expect(stderr).to.contain('gave up: ').and.to.contain('5 keys could not be deleted');
+  });
+
   it('asks for the node by name where only SHIPLOG_URL names it, and exits with 4 where nobody is', async () => {
     const before = await operationsWritten();
     const unnamed = await shiplog(['bench', '--requests', '5'], { variables: { SHIPLOG_URL: primary.url } });
