@@ -12,6 +12,11 @@ export const LIMITS = {
   batchBytesMax: 4 * MIB,
   /** A batch also closes here, so that one frame is one short store transaction. */
   batchOperationsMax: 1024,
+  /** Body of a request for many keys: twice the batch, since escapes count as they are sent. */
+  batchBodyBytesMax: 8 * MIB,
+  /** Keys that one request may read, and the bytes of their values, unless it is one value. */
+  readKeysMax: 1024,
+  readBytesMax: 16 * MIB,
   /** Largest frame that any node accepts from a file or a peer. */
   framePayloadBytesMax: 17 * MIB,
   frameOperationsMax: 1 << 20,

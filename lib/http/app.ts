@@ -22,6 +22,7 @@ import { admission } from './middleware/admission.ts';
 import { answers } from './middleware/answers.ts';
 import { unrouted } from './middleware/unrouted.ts';
 import { OpenStreams } from './open-streams.ts';
+import { addBatchRoutes } from './routes/batch.ts';
 import { addDataRoutes } from './routes/data.ts';
 import { addNodeRoutes } from './routes/nodes.ts';
 import { addOperationRoutes } from './routes/operations.ts';
@@ -56,13 +57,15 @@ export function createApp(options: AppOptions): Koa<HttpState> {
   const streams = options.streams ?? new OpenStreams();
 
   const router = new Router<HttpState>({ sensitive: true, strict: true });
-  addDataRoutes(router, {
+  const dataOptions = {
     node,
     clock,
     requestBodies: options.requestBodies ?? new BodyBudget(LIMITS.requestBodiesBytesMax),
     largeAnswers: options.largeAnswers ?? new BodyBudget(LIMITS.requestBodiesBytesMax),
     bodyIdleMs: options.bodyIdleMs ?? LIMITS.bodyIdleMs,
-  });
+  };
+  addDataRoutes(router, dataOptions);
+  addBatchRoutes(router, dataOptions);
   addStatusRoutes(router, node);
   const adapt = (handler: TransportHandler): NodeRoute => transportRoute(handler, { streams, lingering, logger });
   addNodeRoutes(router, node, adapt);

@@ -35,7 +35,7 @@ import { DataDirectory, type Fence } from './data-directory.ts';
 import { Engine } from './engine.ts';
 import { judgePosition } from './judge-position.ts';
 import { forwardWrite } from './forwarding.ts';
-import type { ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
+import type { BatchResult, BatchWrite, ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
 import type { LiveNodeOptions, NodeOptions } from './node-options.ts';
 import { findUpstream } from './peer-search.ts';
 import { serveDigest } from './digest-route.ts';
@@ -821,6 +821,15 @@ export class Node implements NodeApi {
     return row === undefined ? undefined : { value: row.value, position: engine.history.positionOf(row.lsn) };
   }
 
+  readAll(keys: readonly string[], onValue: (value: string, index: number) => void = () => {}): readonly (ReadResult | undefined)[] {
+    // One turn of the event loop: nothing becomes visible between the first key and the last.
+    return keys.map((key, index) => {
+      const found = this.read(key);
+      if (found !== undefined) onValue(found.value, index);
+      return found;
+    });
+  }
+
   /** A database that can't be read ends the node: another one has the data. */
   #readRow(engine: Engine, key: string): StoredRow | undefined {
     try {
@@ -898,6 +907,31 @@ export class Node implements NodeApi {
       case 'precondition-failed':
         await this.#acknowledged(result.restsOnLsn, level, durability.timeoutMs, false);
         return { outcome: 'precondition-failed', current: result.currentLsn === null ? null : engine.history.positionOf(result.currentLsn) };
+      default:
+        return unreachable(result);
+    }
+  }
+
+  async writeBatch(writes: readonly BatchWrite[], durability: WriteDurability = {}, { awaitsSync = false }: { readonly awaitsSync?: boolean } = {}): Promise<BatchResult> {
+    if (isChanging(this.#state)) await this.#untilRoleSettled();
+    if (this.#state !== 'primary' || this.#groupCommit === undefined) throw new ShiplogError('not-primary', 'this node is not the primary');
+    const engine = this.#engine!;
+    const isTooWeak = awaitsSync && (durability.ack ?? this.#live.ackDefault) === 'memory';
+    const level = this.#acknowledgements.admit(isTooWeak ? 'local' : durability.ack, this.#live);
+    const operations = writes.map(({ operation, condition }) => ({ operation, condition: this.#commitCondition(condition, engine) }));
+    const result = await this.#groupCommit.submitBatch(operations, { awaitsSync: level !== 'memory' });
+    switch (result.outcome) {
+      case 'taken':
+        return { outcome: 'written', position: null, ack: 'memory', results: result.isWritten.map((isWritten) => (isWritten ? { outcome: 'written', position: null } : { outcome: 'absent' })) };
+      case 'written': {
+        const isWritten = result.lsns.some((lsn) => lsn !== null);
+        const ack = await this.#acknowledged(result.endLsn, level, durability.timeoutMs, isWritten);
+        const results = result.lsns.map((lsn) => (lsn === null ? { outcome: 'absent' as const } : { outcome: 'written' as const, position: engine.history.positionOf(lsn) }));
+        return { outcome: 'written', position: engine.history.positionOf(result.endLsn), ack, results };
+      }
+      case 'precondition-failed':
+        await this.#acknowledged(result.restsOnLsn, level, durability.timeoutMs, false);
+        return { outcome: 'precondition-failed', index: result.index, current: result.currentLsn === null ? null : engine.history.positionOf(result.currentLsn) };
       default:
         return unreachable(result);
     }

@@ -6,6 +6,9 @@ import { type Position, formatPosition } from '../../lib/base/position.ts';
 import type { PromoteEvent, PromoteOptions } from '../../lib/failover/promote-events.ts';
 import type { TransportRequest, TransportResponse } from '../../lib/env/transport.ts';
 import type {
+  BatchResult,
+  BatchWrite,
+  BatchWriteOutcome,
   ForwardedResponse,
   NodeApi,
   NodeRole,
@@ -47,6 +50,14 @@ export class FakeNode implements NodeApi {
     return this.rows.get(key);
   }
 
+  readAll(keys: readonly string[], onValue: (value: string, index: number) => void = () => {}): readonly (ReadResult | undefined)[] {
+    return keys.map((key, index) => {
+      const found = this.read(key);
+      if (found !== undefined) onValue(found.value, index);
+      return found;
+    });
+  }
+
   writeRoute(): WriteRoute {
     if (!this.ready) throw new ShiplogError('not-ready', 'still loading the first snapshot');
     return this.route;
@@ -76,6 +87,27 @@ export class FakeNode implements NodeApi {
     this.lsn += 1;
     this.rows.set(operation.key, { value: operation.value, position: this.visiblePosition() });
     return this.#written(durability);
+  }
+
+  /** Every batch that came here, written or not. */
+  readonly batches: (readonly BatchWrite[])[] = [];
+
+  async writeBatch(writes: readonly BatchWrite[], durability: WriteDurability = {}): Promise<BatchResult> {
+    this.askedDurability = durability;
+    this.batches.push(writes);
+    await this.beforeWrite();
+    for (const [index, { operation, condition }] of writes.entries()) {
+      const current = this.rows.get(operation.key)?.position ?? null;
+      if (!holds(condition, current)) return { outcome: 'precondition-failed', index, current };
+    }
+    const { ack = 'local' } = durability;
+    const results = writes.map(({ operation }): BatchWriteOutcome => {
+      if (operation.kind === 'delete' && !this.rows.delete(operation.key)) return { outcome: 'absent' };
+      this.lsn += 1;
+      if (operation.kind === 'put') this.rows.set(operation.key, { value: operation.value, position: this.visiblePosition() });
+      return { outcome: 'written', position: ack === 'memory' ? null : this.visiblePosition() };
+    });
+    return { outcome: 'written', position: ack === 'memory' ? null : this.visiblePosition(), ack: ack === 'all' ? 2 : ack, results };
   }
 
   #written({ ack = 'local' }: WriteDurability): WriteResult {
