@@ -17,6 +17,8 @@ export const LIMITS = {
   /** Keys that one request may read, and the bytes of their values, unless it is one value. */
   readKeysMax: 1024,
   readBytesMax: 16 * MIB,
+  /** Exports under way at once: each has a copy of the table on the disk. */
+  exportsMax: 4,
   /** Largest frame that any node accepts from a file or a peer. */
   framePayloadBytesMax: 17 * MIB,
   frameOperationsMax: 1 << 20,

@@ -24,6 +24,7 @@ import { unrouted } from './middleware/unrouted.ts';
 import { OpenStreams } from './open-streams.ts';
 import { addBatchRoutes } from './routes/batch.ts';
 import { addDataRoutes } from './routes/data.ts';
+import { addExportRoute } from './routes/export.ts';
 import { addNodeRoutes } from './routes/nodes.ts';
 import { addOperationRoutes } from './routes/operations.ts';
 import { addStatusRoutes } from './routes/status.ts';
@@ -66,6 +67,7 @@ export function createApp(options: AppOptions): Koa<HttpState> {
   };
   addDataRoutes(router, dataOptions);
   addBatchRoutes(router, dataOptions);
+  addExportRoute(router, { node, clock, streams, logger, stallMs: dataOptions.bodyIdleMs });
   addStatusRoutes(router, node);
   const adapt = (handler: TransportHandler): NodeRoute => transportRoute(handler, { streams, lingering, logger });
   addNodeRoutes(router, node, adapt);

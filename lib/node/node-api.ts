@@ -62,6 +62,17 @@ export type BatchResult =
   /** Nothing was written: the condition of the operation at `index` does not hold. */
   | { readonly outcome: 'precondition-failed'; readonly index: number; readonly current: Position | null };
 
+/** All keys at one position. */
+export interface TableExport {
+  readonly clusterId: string;
+  readonly position: Position;
+  readonly rowCount: number;
+  /** Those that begin with `prefix`, in the order of their bytes. */
+  rows(prefix: string): AsyncIterable<{ readonly key: string; readonly value: string }>;
+  /** Gives the room on the disk back: whoever opened it closes it. */
+  close(): Promise<void>;
+}
+
 /** How a write that reaches this node has to be handled. */
 export type WriteRoute =
   | { readonly kind: 'local' }
@@ -120,6 +131,12 @@ export interface NodeApi {
    * `position-lost`: it was carried out, and a failover has left it behind.
    */
   forward(primaryUrl: string, request: TransportRequest, durability?: WriteDurability): Promise<ForwardedResponse>;
+
+  /**
+   * The table at the position that is visible now, or a later one; writes go on meanwhile.
+   * @throws ShiplogError `not-ready`, `overloaded`, `disk-full`, `position-not-reached` where the database is far behind.
+   */
+  exportTable(): Promise<TableExport>;
 
   /** `GET /wal`: the endless stream. */
   serveLog(request: TransportRequest): Promise<TransportResponse>;

@@ -29,13 +29,14 @@ import { type Member, MemberList } from '../replication/member-list.ts';
 import type { HeartbeatFrame } from '../replication/stream-protocol.ts';
 import { type RoleEffect, type RoleEvent, type RoleState, commitsWrites, servesReads, transition } from '../role/role-machine.ts';
 import type { StoredRow } from '../store/store.ts';
+import { TableExports } from '../snapshot/table-exports.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
 import { Bootstrap, type OwnData } from './bootstrap.ts';
 import { DataDirectory, type Fence } from './data-directory.ts';
 import { Engine } from './engine.ts';
 import { judgePosition } from './judge-position.ts';
 import { forwardWrite } from './forwarding.ts';
-import type { BatchResult, BatchWrite, ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
+import type { BatchResult, BatchWrite, ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, TableExport, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
 import type { LiveNodeOptions, NodeOptions } from './node-options.ts';
 import { findUpstream } from './peer-search.ts';
 import { serveDigest } from './digest-route.ts';
@@ -47,6 +48,7 @@ export class Node implements NodeApi {
   readonly #directory: DataDirectory;
   readonly #members: MemberList;
   readonly #snapshots: SnapshotService;
+  readonly #exports: TableExports;
   readonly #startedMs: number;
   #live: LiveNodeOptions;
   #state: RoleState = 'starting';
@@ -87,6 +89,8 @@ export class Node implements NodeApi {
       logger,
       metrics,
     });
+    // The service of the snapshots empties it at start.
+    this.#exports = new TableExports({ disk: environment.disk, directory: directory.snapshotDirectory });
     this.failed = new Promise((resolve) => {
       this.#onFailed = resolve;
     });
@@ -992,6 +996,19 @@ export class Node implements NodeApi {
       over.abort();
       for (const way of ways) way.catch(() => {});
     }
+  }
+
+  async exportTable(): Promise<TableExport> {
+    const engine = this.#readableEngine();
+    const { visible, applied } = engine.table;
+    const deadline = new AbortController();
+    const timer = this.#options.environment.clock.setTimer(LIMITS.positionWaitMs, () => {
+      deadline.abort(new ShiplogError('position-not-reached', `the database did not reach ${formatPosition(engine.history.positionOf(visible.lsn))} within ${LIMITS.positionWaitMs} ms`));
+    });
+    await applied.reached(visible.lsn, deadline.signal).finally(() => timer.cancel());
+    const opened = await this.#exports.open(engine.store);
+    const { clusterId, rowCount } = opened;
+    return { clusterId, rowCount, position: opened.history.positionOf(opened.lsn), rows: (prefix) => opened.rows(prefix), close: () => opened.close() };
   }
 
   #commitCondition(condition: WriteCondition, engine: Engine): CommitCondition | undefined {

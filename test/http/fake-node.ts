@@ -14,6 +14,7 @@ import type {
   NodeRole,
   NodeStatus,
   ReadResult,
+  TableExport,
   Verdict,
   WriteCondition,
   WriteDurability,
@@ -108,6 +109,32 @@ export class FakeNode implements NodeApi {
       return { outcome: 'written', position: ack === 'memory' ? null : this.visiblePosition() };
     });
     return { outcome: 'written', position: ack === 'memory' ? null : this.visiblePosition(), ack: ack === 'all' ? 2 : ack, results };
+  }
+
+  /** Called before each row that is exported. */
+  beforeRow: () => Promise<void> = () => Promise.resolve();
+  openExports = 0;
+
+  exportTable(): Promise<TableExport> {
+    if (!this.ready) throw new ShiplogError('not-ready', 'still loading the first snapshot');
+    const rows = [...this.rows].map(([key, { value }]) => ({ key, value }));
+    const { beforeRow } = this;
+    this.openExports += 1;
+    return Promise.resolve({
+      clusterId: 'c'.repeat(32),
+      position: this.visiblePosition(),
+      rowCount: rows.length,
+      rows: async function* (prefix: string) {
+        for (const row of rows) {
+          await beforeRow();
+          if (row.key.startsWith(prefix)) yield row;
+        }
+      },
+      close: () => {
+        this.openExports -= 1;
+        return Promise.resolve();
+      },
+    });
   }
 
   #written({ ack = 'local' }: WriteDurability): WriteResult {
