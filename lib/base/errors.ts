@@ -19,6 +19,7 @@ export const ERROR_KINDS = {
   'bad-json': { status: 400, title: 'The body is not the JSON that is expected', retryable: false },
   'bad-form': { status: 400, title: 'The form body is not exactly one field named value', retryable: false },
   'bad-utf8': { status: 400, title: 'The text is not valid UTF-8', retryable: false },
+  'export-incomplete': { status: 400, title: 'The export is not complete', retryable: false },
   'unknown-parameter': { status: 400, title: 'The query has an unknown parameter', retryable: false },
   'too-few-members': { status: 400, title: 'The cluster is smaller than what the request asks for', retryable: false },
   'foreign-origin': { status: 403, title: 'A page of another origin may not change data', retryable: false },

@@ -10,14 +10,14 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 /**
  * Reads a document that has to be an object. `what` names it in messages.
  * @param depthMax levels of nesting that its shape has. Deeper ones are refused before they are built: a few
- * megabytes of brackets would become hundreds of megabytes of objects.
+ * megabytes of brackets would become hundreds of megabytes of objects. Undefined where it is too short for that.
  * @throws ShiplogError `bad-utf8`, `bad-json`.
  */
-export function parseJsonObject(bytes: Buffer, { what, depthMax }: { readonly what: string; readonly depthMax: number }): JsonObject {
+export function parseJsonObject(bytes: Buffer, { what, depthMax }: { readonly what: string; readonly depthMax: number | undefined }): JsonObject {
   const decoded = decodeUtf8(bytes);
   if (!decoded.ok) throw new ShiplogError('bad-utf8', `${what} is not valid UTF-8: byte 0x${bytes[decoded.index]!.toString(16).padStart(2, '0')} at position ${decoded.index}`);
   const { text } = decoded;
-  if (isDeeperThan(depthMax, bytes)) throw new ShiplogError('bad-json', `${what} is nested deeper than ${depthMax} levels, which nothing is that is expected here`);
+  if (depthMax !== undefined && isDeeperThan(depthMax, bytes)) throw new ShiplogError('bad-json', `${what} is nested deeper than ${depthMax} levels, which nothing is that is expected here`);
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);

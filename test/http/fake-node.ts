@@ -93,8 +93,12 @@ export class FakeNode implements NodeApi {
   /** Every batch that came here, written or not. */
   readonly batches: (readonly BatchWrite[])[] = [];
 
-  async writeBatch(writes: readonly BatchWrite[], durability: WriteDurability = {}): Promise<BatchResult> {
+  /** Whether the last batch had to be synced. */
+  askedSync = false;
+
+  async writeBatch(writes: readonly BatchWrite[], durability: WriteDurability = {}, { awaitsSync = false }: { readonly awaitsSync?: boolean } = {}): Promise<BatchResult> {
     this.askedDurability = durability;
+    this.askedSync = awaitsSync;
     this.batches.push(writes);
     await this.beforeWrite();
     for (const [index, { operation, condition }] of writes.entries()) {
