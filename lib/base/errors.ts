@@ -75,6 +75,10 @@ export const ERROR_KINDS = {
 
 export type ErrorCode = keyof typeof ERROR_KINDS;
 
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERROR_KINDS, code);
+}
+
 interface ErrorDetails {
   readonly cause?: unknown;
   /** Seconds after which a retry makes sense; goes out as Retry-After. */
