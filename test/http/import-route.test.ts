@@ -105,7 +105,7 @@ describe('the import route', () => {
   it('takes the largest value with every byte escaped', async function () {
     this.timeout(30_000);
     await start();
-    expect(await documents(await post(`{"key":"${'\\u0001'.repeat(1024)}","value":"${'\\u0000'.repeat(16 * MIB)}"}`))).to.have.length(1);
+    expect(await documents(await post(`{"key":"${'\\u0001'.repeat(1024)}","value":"${'\\u0000'.repeat(16 * MIB)}"}`)).then((said) => said.at(-1))).to.include({ type: 'done', lines: 1 });
     expect(server.node.rows.get('\u0001'.repeat(1024))!.value).to.have.length(16 * MIB);
   });
 
@@ -377,6 +377,23 @@ describe('the import route', () => {
     clock.advance(10_000);
     await ended;
     expect(said[0]).to.include({ code: 'body-timeout', lines: 1 });
+  });
+
+  it('gives up a client that dribbles, and not one that is slow', async () => {
+    const clock = new ManualClock();
+    await start({ clock, app: { bodyIdleMs: 5_000 } });
+    const { sent, said, ended } = await upload('?id=dribble');
+    const bring = async (text: string, lines: number): Promise<void> => {
+      sent.write(text);
+      let account: { lines?: number } = {};
+      while (account.lines !== lines) account = (await (await server.fetch('/import?id=dribble')).json()) as { lines?: number };
+      clock.advance(2_000);
+    };
+    for (let lines = 1; lines <= 5; lines += 1) await bring(`{"key":"k","value":"${'x'.repeat(KIB)}"}\n`, lines);
+    for (let lines = 6; lines <= 7; lines += 1) await bring('{"del":"k"}\n', lines);
+    await ended;
+    expect(said.at(-1)).to.include({ type: 'failed', code: 'body-timeout', lines: 7 });
+    sent.destroy();
   });
 
   it('waits where the node has too much to do, and says what it can not wait for', async () => {
