@@ -5,6 +5,7 @@ import type { Clock } from '../env/clock.ts';
 import { createApp } from '../http/app.ts';
 import { BodyBudget } from '../http/body-budget.ts';
 import { HttpListener, type ListenerOptions } from '../http/listener.ts';
+import { ImportAccounts } from '../http/import-accounts.ts';
 import { OpenStreams } from '../http/open-streams.ts';
 import type { LiveNodeOptions } from '../node/node-options.ts';
 import { Node } from '../node/node.ts';
@@ -41,6 +42,7 @@ export async function startServedNode({ config, name, version, environment, logg
     live: liveOptions(config),
   });
   const streams = new OpenStreams();
+  const imports = new ImportAccounts();
   const handlerFor = ({ allowedHosts, bodyIdleMs }: Config): ListenerOptions['handler'] =>
     createApp({
       node,
@@ -49,6 +51,7 @@ export async function startServedNode({ config, name, version, environment, logg
       allowedHosts: [...allowedHosts, config.host, new URL(advertiseUrl).host],
       requestBodies,
       streams,
+      imports,
       bodyIdleMs,
     }).callback();
   // The application is cheap, so a change of its options makes a new one; requests in flight keep theirs.

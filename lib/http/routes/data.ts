@@ -137,13 +137,13 @@ interface WriteTerms {
 
 const CONTENT_TYPES: Readonly<Record<ValueFormat, string>> = { text: 'text/plain; charset=utf-8', json: 'application/json' };
 
-const DATA_HEADERS = {
+export const DATA_HEADERS = {
   'Vary': 'Accept',
   'Cache-Control': 'no-cache, no-transform',
   'X-Content-Type-Options': 'nosniff',
 } as const;
 
-async function routeOfWrite(ctx: HttpContext, node: NodeApi): Promise<WriteRoute> {
+export async function routeOfWrite(ctx: HttpContext, node: NodeApi): Promise<WriteRoute> {
   const route = await node.writeRoute();
   const forwardedBy = ctx.req.headers[FORWARDED_HEADER];
   if (route.kind !== 'local' && forwardedBy !== undefined) {
@@ -154,7 +154,7 @@ async function routeOfWrite(ctx: HttpContext, node: NodeApi): Promise<WriteRoute
 }
 
 /** True where the answer is a redirect, and complete. */
-function redirected(ctx: HttpContext, node: NodeApi, route: WriteRoute): route is Extract<WriteRoute, { kind: 'redirect' }> {
+export function redirected(ctx: HttpContext, node: NodeApi, route: WriteRoute): route is Extract<WriteRoute, { kind: 'redirect' }> {
   if (route.kind !== 'redirect') return false;
   const location = `${route.primaryUrl.replace(/\/$/, '')}${ctx.state.target.raw}`;
   ctx.status = 307;
@@ -165,7 +165,7 @@ function redirected(ctx: HttpContext, node: NodeApi, route: WriteRoute): route i
   return true;
 }
 
-function setPosition(ctx: HttpContext, node: NodeApi): void {
+export function setPosition(ctx: HttpContext, node: NodeApi): void {
   ctx.set('Shiplog-Position', formatPosition(node.visiblePosition()));
 }
 
