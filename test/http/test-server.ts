@@ -18,6 +18,7 @@ export interface TestServerOptions {
   readonly limits?: Partial<ListenerLimits>;
   /** Default: with the fast path, as it is served. */
   readonly isFast?: boolean;
+  readonly node?: FakeNode;
 }
 
 /** A real listener with the real application around a fake node. */
@@ -37,8 +38,7 @@ export class TestServer {
     this.errors = parts.errors;
   }
 
-  static async start({ clock = new RunningClock(), app = {}, limits = {}, isFast = true }: TestServerOptions = {}): Promise<TestServer> {
-    const node = new FakeNode();
+  static async start({ clock = new RunningClock(), app = {}, limits = {}, isFast = true, node = new FakeNode() }: TestServerOptions = {}): Promise<TestServer> {
     const streams = new OpenStreams();
     const errors: { message: string; fields: LogFields | undefined }[] = [];
     const logger: Logger = {

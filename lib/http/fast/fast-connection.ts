@@ -10,7 +10,7 @@
  */
 import type { Socket } from 'node:net';
 
-import { unreachable } from '../../base/errors.ts';
+import { assert, unreachable } from '../../base/errors.ts';
 import { KIB } from '../../base/limits.ts';
 import type { WriteCondition } from '../../node/node-api.ts';
 import { noSuchKey } from '../data-answer.ts';
@@ -193,21 +193,31 @@ export class FastConnection {
     const request = this.#reader.next(text, index);
     switch (request.kind) {
       case 'read':
+        this.#leaving = this.#path.refusal ?? this.#read(request);
+        break;
       case 'write':
-        this.#leaving = this.#path.refusal ?? (request.kind === 'read' ? this.#read(request) : this.#write(request, bytes));
-        if (this.#leaving !== undefined) return undefined;
-        this.#path.noteRequest();
-        return request.endIndex;
+        // Whoever refuses by the head does so before the body is there.
+        this.#leaving = this.#path.refusal ?? this.#path.refusalOfWrite(request);
+        if (this.#leaving !== undefined) break;
+        if (request.endIndex > bytes.length) return this.#waitForMore();
+        this.#write(request, bytes);
+        break;
       case 'foreign':
         this.#leaving = request.reason;
         return undefined;
       case 'partial':
-        this.#isPartial = true;
-        if (this.#restPieces > PIECES_MAX) this.#leaving = 'slow';
-        return undefined;
+        return this.#waitForMore();
       default:
         return unreachable(request);
     }
+    if (this.#leaving !== undefined) return undefined;
+    this.#path.noteRequest();
+    return request.endIndex;
+  }
+
+  #waitForMore(): undefined {
+    this.#isPartial = true;
+    if (this.#restPieces > PIECES_MAX) this.#leaving = 'slow';
   }
 
   #read({ key, isHead }: HotRead): HandOverReason | undefined {
@@ -225,12 +235,9 @@ export class FastConnection {
     return undefined;
   }
 
-  #write({ method, host, bodyKind, ...at }: HotWrite, bytes: Buffer): HandOverReason | undefined {
-    if (!this.#path.allows(host)) return 'host';
-    if (!this.#path.takesWrites) return 'role';
+  #write({ method, bodyKind, ...at }: HotWrite, bytes: Buffer): void {
     const reservation = this.#path.requestBodies.open();
-    if (!reservation.growTo(at.endIndex - at.bodyIndex)) return 'memory';
-
+    assert(reservation.growTo(at.endIndex - at.bodyIndex), 'there was room for the body');
     const request = { method, route: '/set/' };
     // Copies, both: what the node keeps must not keep the chunk.
     const key = bytes.toString('latin1', at.keyIndex, at.keyEndIndex);
@@ -240,7 +247,7 @@ export class FastConnection {
     } catch (error) {
       reservation.release();
       this.#answerNow(this.#path.problem(request, error, NOT_LAST));
-      return undefined;
+      return;
     }
     const slot: Slot = { answer: undefined };
     this.#pushSlot(slot);
@@ -254,7 +261,6 @@ export class FastConnection {
         this.#fill(slot, this.#path.problem(request, error, { isHead: false, isLast: this.#isLastSlot(slot) }));
       },
     );
-    return undefined;
   }
 
   /** What is known at once still has to wait for its turn. */

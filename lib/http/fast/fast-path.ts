@@ -14,7 +14,7 @@ import { type FailedRequest, logFailure } from '../failure-log.ts';
 import type { WriteGuard } from '../write-guard.ts';
 import { FastConnection } from './fast-connection.ts';
 import { type AnswerTerms, type HotAnswer, HotAnswers } from './hot-answers.ts';
-import { FOREIGN_REASONS, type ForeignReason } from './hot-request.ts';
+import { FOREIGN_REASONS, HOT_HEAD_BYTES_MAX, type ForeignReason, type HotWrite } from './hot-request.ts';
 
 /** What the fast path and the application behind Koa share. */
 export interface FastPathOptions {
@@ -80,7 +80,7 @@ export class FastPath {
     this.node = options.node;
     this.requestBodies = options.requestBodies;
     this.clock = host.clock;
-    this.limits = host.limits;
+    this.limits = { ...host.limits, headBytesMax: Math.min(HOT_HEAD_BYTES_MAX, host.limits.headBytesMax) };
     this.answers = new HotAnswers(host.clock, host.limits.keepAliveTimeoutMs);
     this.#options = options;
     this.#host = host;
@@ -128,8 +128,14 @@ export class FastPath {
     return this.#host.isFull() ? 'overload' : undefined;
   }
 
-  /** True where the node itself takes writes, now. */
-  get takesWrites(): boolean {
+  /** Why this write is not taken, as far as its head tells. */
+  refusalOfWrite({ host, bodyIndex, endIndex }: HotWrite): HandOverReason | undefined {
+    if (!this.#allows(host)) return 'host';
+    if (!this.#takesWrites()) return 'role';
+    return this.requestBodies.hasRoomFor(endIndex - bodyIndex) ? undefined : 'memory';
+  }
+
+  #takesWrites(): boolean {
     try {
       const route = this.node.writeRoute();
       if (!(route instanceof Promise)) return route.kind === 'local';
@@ -141,8 +147,7 @@ export class FastPath {
     }
   }
 
-  /** True where pages of other sites can't have sent a write with this Host. */
-  allows(host: string): boolean {
+  #allows(host: string): boolean {
     try {
       this.#options.guard().check({ host }, undefined);
       return true;

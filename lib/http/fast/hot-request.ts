@@ -47,7 +47,7 @@ export interface HotWrite {
   readonly host: string;
   readonly bodyKind: BodyKind;
   readonly bodyIndex: number;
-  /** Where the next request begins. */
+  /** Where the next request begins; beyond the text where the body is not all there yet. */
   readonly endIndex: number;
 }
 
@@ -58,7 +58,7 @@ export type HotRequest =
   | { readonly kind: 'partial' }
   | { readonly kind: 'foreign'; readonly reason: ForeignReason };
 
-/** Longer heads are foreign: they are not those of programs that want to be fast. */
+/** Longer heads are not those of programs that want to be fast. */
 export const HOT_HEAD_BYTES_MAX = 4 * KIB;
 export const HOT_BODY_BYTES_MAX = 64 * KIB;
 
@@ -68,8 +68,9 @@ export class HotRequestReader {
   #readFields: Fields | undefined;
   #writeFields: Fields | undefined;
 
-  constructor(headBytesMax: number = HOT_HEAD_BYTES_MAX) {
-    this.#headBytesMax = Math.min(HOT_HEAD_BYTES_MAX, headBytesMax);
+  /** @param headBytesMax longer heads are foreign. */
+  constructor(headBytesMax: number) {
+    this.#headBytesMax = headBytesMax;
   }
 
   /** @param text bytes of the connection, one character each; the request begins at `index`. */
@@ -92,9 +93,8 @@ export class HotRequestReader {
     if (headEndIndex - index > this.#headBytesMax) return foreign('large-head');
     if (!isWrite) return { kind: 'read', isHead: start.method === 'HEAD', key, endIndex: headEndIndex };
 
-    const endIndex = headEndIndex + fields.bodyBytes;
-    if (endIndex > text.length) return PARTIAL;
-    return { kind: 'write', method: start.method, keyIndex, keyEndIndex, host: fields.host, bodyKind: fields.bodyKind, bodyIndex: headEndIndex, endIndex };
+    const { host, bodyKind, bodyBytes } = fields;
+    return { kind: 'write', method: start.method, keyIndex, keyEndIndex, host, bodyKind, bodyIndex: headEndIndex, endIndex: headEndIndex + bodyBytes };
   }
 
   /** Undefined where their end is not there yet. */
