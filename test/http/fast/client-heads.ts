@@ -1,4 +1,4 @@
-/** What common clients send by default, as they send it. Each was read off the wire; the port is that of the moment. */
+/** What common clients send by default: read off the wire, and for Go and hey out of their sources. */
 
 export interface ClientHead {
   readonly client: string;
@@ -12,13 +12,13 @@ const HOST = '127.0.0.1:4455';
 export const CLIENT_HEADS: readonly ClientHead[] = [
   {
     client: 'curl -d hello',
-    get: lines(GET, `Host: ${HOST}`, 'User-Agent: curl/8.14.1', 'Accept: */*'),
-    set: lines('POST /set/key HTTP/1.1', `Host: ${HOST}`, 'User-Agent: curl/8.14.1', 'Accept: */*', 'Content-Length: 5', 'Content-Type: application/x-www-form-urlencoded'),
+    get: lines(GET, `Host: ${HOST}`, 'User-Agent: curl/7.88.1', 'Accept: */*'),
+    set: lines('POST /set/key HTTP/1.1', `Host: ${HOST}`, 'User-Agent: curl/7.88.1', 'Accept: */*', 'Content-Length: 5', 'Content-Type: application/x-www-form-urlencoded'),
   },
   {
     client: 'curl -X PUT -H Content-Type: -d hello',
-    get: lines(GET, `Host: ${HOST}`, 'User-Agent: curl/8.14.1', 'Accept: */*'),
-    set: lines('PUT /set/key HTTP/1.1', `Host: ${HOST}`, 'User-Agent: curl/8.14.1', 'Accept: */*', 'Content-Length: 5'),
+    get: lines(GET, `Host: ${HOST}`, 'User-Agent: curl/7.88.1', 'Accept: */*'),
+    set: lines('PUT /set/key HTTP/1.1', `Host: ${HOST}`, 'User-Agent: curl/7.88.1', 'Accept: */*', 'Content-Length: 5'),
   },
   {
     client: 'fetch of Node',
@@ -39,15 +39,15 @@ export const CLIENT_HEADS: readonly ClientHead[] = [
   {
     client: 'http.request of Node',
     get: lines(GET, `Host: ${HOST}`, 'Connection: keep-alive'),
-    set: lines('POST /set/key HTTP/1.1', 'Content-Length: 5', `Host: ${HOST}`, 'Connection: keep-alive'),
+    set: lines('POST /set/key HTTP/1.1', `Host: ${HOST}`, 'Connection: keep-alive', 'Content-Length: 5'),
   },
   {
     client: 'Python requests',
-    get: lines(GET, `Host: ${HOST}`, 'User-Agent: python-requests/2.32.3', 'Accept-Encoding: gzip, deflate', 'Accept: */*', 'Connection: keep-alive'),
+    get: lines(GET, `Host: ${HOST}`, 'User-Agent: python-requests/2.34.2', 'Accept-Encoding: gzip, deflate', 'Accept: */*', 'Connection: keep-alive'),
     set: lines(
       'POST /set/key HTTP/1.1',
       `Host: ${HOST}`,
-      'User-Agent: python-requests/2.32.3',
+      'User-Agent: python-requests/2.34.2',
       'Accept-Encoding: gzip, deflate',
       'Accept: */*',
       'Connection: keep-alive',
@@ -67,7 +67,7 @@ export const CLIENT_HEADS: readonly ClientHead[] = [
   {
     client: 'wrk',
     get: lines(GET, `Host: ${HOST}`),
-    set: lines('POST /set/key HTTP/1.1', `Host: ${HOST}`, 'Content-Type: text/plain', 'Content-Length: 5'),
+    set: lines('POST /set/key HTTP/1.1', 'Content-Length: 5', `Host: ${HOST}`, 'Content-Type: text/plain'),
   },
   {
     client: 'hey',
