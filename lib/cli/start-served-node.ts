@@ -66,6 +66,7 @@ export async function startServedNode({ config, name, version, environment, logg
     limits: { connectionsMax: config.connectionsMax, waitingRequestsMax: config.waitingRequestsMax },
     fast: { node, requestBodies, guard: () => guard },
   });
+  metrics.readRequestsFrom(() => listener.counts);
   const stopNode = async (): Promise<void> => {
     await node.stop();
     metrics.close();

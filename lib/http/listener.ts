@@ -10,7 +10,8 @@ import { ShiplogError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Clock } from '../env/clock.ts';
 import type { Logger } from '../observe/logger.ts';
-import { FastPath, type FastPathOptions, type HandOverReason } from './fast/fast-path.ts';
+import type { RequestCounts } from '../observe/metrics.ts';
+import { FastPath, type FastPathOptions } from './fast/fast-path.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { problemAsHttp, problemOf } from './problem.ts';
 
@@ -35,13 +36,6 @@ export interface ListenerLimits {
   readonly headBytesMax: number;
   readonly headersTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
-}
-
-export interface HttpCounts {
-  readonly fastRequests: number;
-  readonly koaRequests: number;
-  /** Connections that left the fast path. */
-  readonly handOvers: ReadonlyMap<HandOverReason, number>;
 }
 
 export interface CloseOptions {
@@ -95,7 +89,7 @@ export class HttpListener {
   }
 
   /** Since the start. */
-  get counts(): HttpCounts {
+  get counts(): RequestCounts {
     return { fastRequests: this.#fast?.requestCount ?? 0, koaRequests: this.#handledCount, handOvers: this.#fast?.handOvers ?? new Map() };
   }
 
