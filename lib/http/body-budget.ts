@@ -13,17 +13,13 @@ export class BodyBudget {
     return this.#usedBytes;
   }
 
-  hasRoomFor(bytes: number): boolean {
-    return this.#usedBytes + bytes <= this.bytesMax;
-  }
-
   /** An empty reservation, to be grown. */
   open(): BodyReservation {
     return new BodyReservation((bytes) => this.#take(bytes));
   }
 
   #take(bytes: number): boolean {
-    if (bytes > 0 && !this.hasRoomFor(bytes)) return false;
+    if (bytes > 0 && this.#usedBytes + bytes > this.bytesMax) return false;
     this.#usedBytes += bytes;
     assert(this.#usedBytes >= 0, 'more of the body budget was given back than taken');
     return true;

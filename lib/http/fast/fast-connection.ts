@@ -10,9 +10,10 @@
  */
 import type { Socket } from 'node:net';
 
-import { assert, unreachable } from '../../base/errors.ts';
+import { unreachable } from '../../base/errors.ts';
 import { KIB } from '../../base/limits.ts';
 import type { WriteCondition } from '../../node/node-api.ts';
+import type { BodyReservation } from '../body-budget.ts';
 import { noSuchKey } from '../data-answer.ts';
 import { LARGE_ANSWER_LENGTH } from '../large-answer.ts';
 import { decodeValue } from '../value.ts';
@@ -41,6 +42,8 @@ export class FastConnection {
   #restPieces = 0;
   /** `#rest` is the beginning of a request. */
   #isPartial = false;
+  /** For the body of the write that comes. */
+  #reservation: BodyReservation | undefined;
   /** In the order of their requests. */
   readonly #slots: Slot[] = [];
   /** Of answers whose turn has not come. */
@@ -130,6 +133,7 @@ export class FastConnection {
   readonly #onClose = (): void => {
     this.#isGone = true;
     this.#rest = EMPTY;
+    this.#reservation?.release();
     this.#path.noteGone(this, this.#slots.length);
   };
 
@@ -197,7 +201,7 @@ export class FastConnection {
         break;
       case 'write':
         // Whoever refuses by the head does so before the body is there.
-        this.#leaving = this.#path.refusal ?? this.#path.refusalOfWrite(request);
+        this.#leaving = this.#path.refusal ?? this.#path.refusalOfWrite(request.host) ?? this.#reserve(request.endIndex - request.bodyIndex);
         if (this.#leaving !== undefined) break;
         if (request.endIndex > bytes.length) return this.#waitForMore();
         this.#write(request, bytes);
@@ -235,9 +239,20 @@ export class FastConnection {
     return undefined;
   }
 
+  /** Of a body that is not all here yet, too: until it is handed over it is in memory. */
+  #reserve(bodyBytes: number): HandOverReason | undefined {
+    this.#reservation ??= this.#path.requestBodies.open();
+    return this.#reservation.growTo(bodyBytes) ? undefined : 'memory';
+  }
+
+  #takeReservation(): BodyReservation {
+    const reservation = this.#reservation!;
+    this.#reservation = undefined;
+    return reservation;
+  }
+
   #write({ method, bodyKind, ...at }: HotWrite, bytes: Buffer): void {
-    const reservation = this.#path.requestBodies.open();
-    assert(reservation.growTo(at.endIndex - at.bodyIndex), 'there was room for the body');
+    const reservation = this.#takeReservation();
     const request = { method, route: '/set/' };
     // Copies, both: what the node keeps must not keep the chunk.
     const key = bytes.toString('latin1', at.keyIndex, at.keyEndIndex);
@@ -301,6 +316,7 @@ export class FastConnection {
   }
 
   #collectAnswers(): void {
+    if (!this.#isBusy) return;
     const firstEmpty = this.#slots.findIndex(({ answer }) => answer === undefined);
     const ready = this.#slots.splice(0, firstEmpty === -1 ? this.#slots.length : firstEmpty);
     for (const { answer } of ready) {
@@ -324,6 +340,7 @@ export class FastConnection {
 
   #handOver(reason: HandOverReason): void {
     this.#isGone = true;
+    this.#reservation?.release();
     for (const [event, listener] of this.#listeners()) this.#socket.off(event, listener);
     this.#path.handOver(this, this.#socket, { reason, rest: this.#rest, hasEnded: this.#hasEnded });
   }

@@ -14,7 +14,7 @@ import { type FailedRequest, logFailure } from '../failure-log.ts';
 import type { WriteGuard } from '../write-guard.ts';
 import { FastConnection } from './fast-connection.ts';
 import { type AnswerTerms, type HotAnswer, HotAnswers } from './hot-answers.ts';
-import { FOREIGN_REASONS, HOT_HEAD_BYTES_MAX, type ForeignReason, type HotWrite } from './hot-request.ts';
+import { FOREIGN_REASONS, HOT_HEAD_BYTES_MAX, type ForeignReason } from './hot-request.ts';
 
 /** What the fast path and the application behind Koa share. */
 export interface FastPathOptions {
@@ -128,11 +128,10 @@ export class FastPath {
     return this.#host.isFull() ? 'overload' : undefined;
   }
 
-  /** Why this write is not taken, as far as its head tells. */
-  refusalOfWrite({ host, bodyIndex, endIndex }: HotWrite): HandOverReason | undefined {
+  /** Why a write to this host is not taken. */
+  refusalOfWrite(host: string): HandOverReason | undefined {
     if (!this.#allows(host)) return 'host';
-    if (!this.#takesWrites()) return 'role';
-    return this.requestBodies.hasRoomFor(endIndex - bodyIndex) ? undefined : 'memory';
+    return this.#takesWrites() ? undefined : 'role';
   }
 
   #takesWrites(): boolean {

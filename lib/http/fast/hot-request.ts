@@ -75,7 +75,7 @@ export class HotRequestReader {
 
   /** @param text bytes of the connection, one character each; the request begins at `index`. */
   next(text: string, index: number): HotRequest {
-    const start = STARTS.find((each) => text.startsWith(each.text, index));
+    const start = startAt(text, index);
     if (start === undefined) return this.#unfinished(text, index);
     const keyIndex = index + start.text.length;
     const keyEndIndex = text.indexOf(' ', keyIndex);
@@ -131,6 +131,11 @@ const VERSION = ' HTTP/1.1\r\n';
 const CRLF = '\r\n';
 const EMPTY_LINE = '\r\n\r\n';
 const HOT_KEY = new RegExp(`^[\\x21\\x22\\x24\\x26-\\x3e\\x40-\\x7e]{1,${LIMITS.keyBytesMax}}$`);
+
+function startAt(text: string, index: number): (typeof STARTS)[number] | undefined {
+  for (const start of STARTS) if (text.startsWith(start.text, index)) return start;
+  return undefined;
+}
 
 interface Foreign {
   readonly kind: 'foreign';

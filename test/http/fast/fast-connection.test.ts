@@ -169,6 +169,26 @@ describe('a connection on the fast path', () => {
     await server.expectAlive();
   });
 
+  it('counts bodies that are not all there', async () => {
+    const requestBodies = new BodyBudget(1_000);
+    await start({ app: { requestBodies } });
+    const beginning = `POST /set/k HTTP/1.1\r\n${HOST}Content-Length: 700\r\n\r\nb`;
+    await client.send(beginning);
+    await until(() => requestBodies.usedBytes === 700);
+    const second = await server.open();
+    await second.send(beginning);
+    rawProblemOf(await second.answer(), 503, 'overloaded');
+    expect(handOvers('memory')).to.equal(1);
+    second.close();
+    await client.send('b'.repeat(699));
+    expect((await client.answer())!.body).to.equal('OK');
+    expect(requestBodies.usedBytes).to.equal(0);
+    await client.send(beginning);
+    await until(() => requestBodies.usedBytes === 700);
+    client.socket.resetAndDestroy();
+    await until(() => requestBodies.usedBytes === 0);
+  });
+
   it('answers a client that has ended its side', async () => {
     await start();
     const release = holdWrites();
