@@ -27,7 +27,7 @@ interface Slot {
 }
 
 export const PENDING_MAX = 256;
-export const UNSENT_BYTES_MAX = 64 * KIB;
+const UNSENT_BYTES_MAX = 64 * KIB;
 /** A request in more pieces than this is not worth being put together here. */
 const PIECES_MAX = 16;
 /** Beyond what clients are told, as in node:http: the last request may be on its way. */
