@@ -1,11 +1,10 @@
 /** The bytes of answers, as the routes behind Koa and node:http would write them, headers in their order. */
-import { formatPosition } from '../../base/position.ts';
-import type { Position } from '../../base/position.ts';
+import { type Position, formatPosition } from '../../base/position.ts';
 import type { Clock } from '../../env/clock.ts';
 import type { ReadResult, WriteResult } from '../../node/node-api.ts';
 import { formatETag } from '../conditions.ts';
 import { ACK_HEADER, CONTENT_TYPES, DATA_HEADERS, ETAG_HEADER, POSITION_HEADER, WRITTEN_BODY, positionAfterWrite } from '../data-answer.ts';
-import { reasonOf, problemOf } from '../problem.ts';
+import { problemOf, reasonOf } from '../problem.ts';
 
 export interface HotAnswer {
   readonly text: string;
@@ -16,8 +15,6 @@ export interface HotAnswer {
 export class HotAnswers {
   readonly #clock: Clock;
   readonly #keepAliveLines: string;
-  #visible: Position | undefined;
-  #visibleLine = '';
   #second = Number.NaN;
   #dateLine = '';
 
@@ -26,18 +23,9 @@ export class HotAnswers {
     this.#keepAliveLines = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveTimeoutMs / 1_000)}\r\n\r\n`;
   }
 
-  /** The node's own position stays the same from one write to the next. */
-  #positionLine(visible: Position): string {
-    if (visible.lsn !== this.#visible?.lsn || visible.epochNumber !== this.#visible.epochNumber || visible.epochTag !== this.#visible.epochTag) {
-      this.#visible = visible;
-      this.#visibleLine = `${POSITION_HEADER}: ${formatPosition(visible)}\r\n`;
-    }
-    return this.#visibleLine;
-  }
-
   found({ value, position }: ReadResult, visible: Position, { isHead, isLast }: AnswerTerms): HotAnswer {
     const bytes = Buffer.byteLength(value);
-    const head = `${OK}${this.#positionLine(visible)}${ETAG_HEADER}: ${formatETag(position, 'text')}\r\n${TEXT}${bytes}\r\n${this.#ending(isLast)}`;
+    const head = `${OK}${POSITION_HEADER}: ${formatPosition(visible)}\r\n${ETAG_HEADER}: ${formatETag(position, 'text')}\r\n${TEXT}${bytes}\r\n${this.#ending(isLast)}`;
     return isHead ? { text: head, isAscii: true } : { text: head + value, isAscii: bytes === value.length };
   }
 

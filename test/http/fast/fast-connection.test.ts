@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { expect } from 'chai';
 
-import { ERROR_KINDS, ShiplogError } from '../../../lib/base/errors.ts';
+import { ERROR_KINDS, type ErrorCode, ShiplogError } from '../../../lib/base/errors.ts';
 import { KIB } from '../../../lib/base/limits.ts';
 import { BodyBudget } from '../../../lib/http/body-budget.ts';
 import { PENDING_MAX } from '../../../lib/http/fast/fast-connection.ts';
@@ -208,6 +208,27 @@ describe('a connection on the fast path', () => {
     await client.send(SET);
     rawProblemOf(await client.answer(), ERROR_KINDS['no-primary'].status, 'no-primary');
     expect(handOvers('role')).to.equal(1);
+  });
+
+  it('words every error as the application does', async () => {
+    await start();
+    const oddSet = SET.replace('\r\n\r\n', '\r\nX-Odd: yes\r\n\r\n');
+    for (const code of Object.keys(ERROR_KINDS) as ErrorCode[]) {
+      server.node.beforeWrite = () => Promise.reject(new ShiplogError(code, `ž ${code}`, { extra: { position: '1.c04d-1' } }));
+      const answers = [];
+      for (const request of [SET, oddSet]) {
+        const each = await server.open();
+        let text = '';
+        each.socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+        await each.send(request);
+        await each.answer();
+        each.close();
+        answers.push(text.replace(/\r\nDate: [^\r]+/, ''));
+      }
+      expect(answers[0], code).to.match(/^HTTP\/1\.1 [45]\d\d [A-Z]/).and.to.equal(answers[1]);
+    }
+    const { fastRequests, koaRequests } = server.listener.counts;
+    expect([fastRequests, koaRequests]).to.deep.equal([Object.keys(ERROR_KINDS).length, Object.keys(ERROR_KINDS).length]);
   });
 
   it('logs failures of the node as the application does', async () => {
