@@ -5,6 +5,7 @@ import { ShiplogError, unreachable } from '../../base/errors.ts';
 import { LIMITS } from '../../base/limits.ts';
 import { type Position, formatPosition, parsePosition } from '../../base/position.ts';
 import type { BatchResult, BatchWrite, BatchWriteOutcome, WriteCondition } from '../../node/node-api.ts';
+import { DATA_HEADERS } from '../data-answer.ts';
 import { forwardedRequest, relay } from '../forwarding.ts';
 import type { HttpContext, HttpState } from '../http-context.ts';
 import { type JsonObject, checkFields, checkValue, parseJsonObject } from '../json-document.ts';
@@ -14,7 +15,7 @@ import { LARGE_ANSWER_LENGTH, sendLargeAnswer } from '../large-answer.ts';
 import { parametersOf } from '../parameters.ts';
 import { readRequestBody } from '../request-body.ts';
 import { bodyKindOf } from '../value.ts';
-import { DATA_HEADERS, type DataRouteOptions, redirected, routeOfWrite, setPosition } from './data.ts';
+import { type DataRouteOptions, redirected, routeOfWrite, setPosition } from './data.ts';
 
 export function addBatchRoutes(router: Router<HttpState>, options: DataRouteOptions): void {
   const { node, clock, requestBodies, largeAnswers, bodyIdleMs } = options;

@@ -8,12 +8,12 @@ import { formatPosition } from '../../base/position.ts';
 import type { Clock } from '../../env/clock.ts';
 import type { NodeApi, TableExport } from '../../node/node-api.ts';
 import type { Logger } from '../../observe/logger.ts';
+import { DATA_HEADERS } from '../data-answer.ts';
 import type { HttpContext, HttpState } from '../http-context.ts';
 import type { OpenStreams } from '../open-streams.ts';
 import { PacedWriter } from '../paced-writer.ts';
 import { parametersOf } from '../parameters.ts';
 import { parseQuery } from '../request-target.ts';
-import { DATA_HEADERS } from './data.ts';
 
 export interface ExportRouteOptions {
   readonly node: NodeApi;

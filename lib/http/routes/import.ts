@@ -10,6 +10,7 @@ import type { Clock } from '../../env/clock.ts';
 import type { NodeApi } from '../../node/node-api.ts';
 import type { Logger } from '../../observe/logger.ts';
 import type { BodyBudget } from '../body-budget.ts';
+import { DATA_HEADERS } from '../data-answer.ts';
 import type { HttpContext, HttpState } from '../http-context.ts';
 import type { ImportAccounts } from '../import-accounts.ts';
 import { type ImportFailure, ImportRun } from '../import-run.ts';
@@ -21,7 +22,7 @@ import { RequestChunks } from '../request-chunks.ts';
 import { ClientGoneError, announcesBody } from '../request-body.ts';
 import { parseQuery } from '../request-target.ts';
 import { bodyKindOf } from '../value.ts';
-import { DATA_HEADERS, redirected, routeOfWrite, setPosition } from './data.ts';
+import { redirected, routeOfWrite, setPosition } from './data.ts';
 import { NDJSON_TYPE } from './export.ts';
 
 export interface ImportRouteOptions {
