@@ -16,9 +16,10 @@ export const ERROR_KINDS = {
   // input
   'bad-request': { status: 400, title: 'The request is malformed', retryable: false },
   'bad-key': { status: 400, title: 'The key is not acceptable', retryable: false },
-  'bad-json': { status: 400, title: 'The body is not one JSON string', retryable: false },
+  'bad-json': { status: 400, title: 'The body is not the JSON that is expected', retryable: false },
   'bad-form': { status: 400, title: 'The form body is not exactly one field named value', retryable: false },
   'bad-utf8': { status: 400, title: 'The text is not valid UTF-8', retryable: false },
+  'export-incomplete': { status: 400, title: 'The export is not complete', retryable: false },
   'unknown-parameter': { status: 400, title: 'The query has an unknown parameter', retryable: false },
   'too-few-members': { status: 400, title: 'The cluster is smaller than what the request asks for', retryable: false },
   'foreign-origin': { status: 403, title: 'A page of another origin may not change data', retryable: false },
@@ -37,6 +38,8 @@ export const ERROR_KINDS = {
   'length-required': { status: 411, title: 'The request has no body', retryable: false },
   'precondition-failed': { status: 412, title: 'The condition does not hold', retryable: false },
   'value-too-large': { status: 413, title: 'The value is too large', retryable: false },
+  'batch-too-large': { status: 413, title: 'The batch is too large', retryable: false },
+  'answer-too-large': { status: 413, title: 'The answer would be too large', retryable: false },
   'unsupported-media-type': { status: 415, title: 'This content type is not supported', retryable: false },
   'range-not-satisfiable': { status: 416, title: 'The range lies outside the file', retryable: false },
   'expectation-failed': { status: 417, title: 'Only Expect: 100-continue is understood', retryable: false },
@@ -71,6 +74,10 @@ export const ERROR_KINDS = {
 } as const satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof ERROR_KINDS;
+
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERROR_KINDS, code);
+}
 
 interface ErrorDetails {
   readonly cause?: unknown;

@@ -12,6 +12,20 @@ export const LIMITS = {
   batchBytesMax: 4 * MIB,
   /** A batch also closes here, so that one frame is one short store transaction. */
   batchOperationsMax: 1024,
+  /** Body of a request for many keys: twice the batch, since escapes count as they are sent. */
+  batchBodyBytesMax: 8 * MIB,
+  /** Keys that one request may read, and the bytes of their values, unless it is one value. */
+  readKeysMax: 1024,
+  readBytesMax: 16 * MIB,
+  /** An import is committed in batches that close here; one is on its way while the next one is gathered. */
+  importBatchOperations: 1000,
+  importBatchBytes: 1 * MIB,
+  /** The largest key and value with every byte escaped, as \\u0000 is. */
+  importLineBytesMax: 6 * (16 * MIB + 1 * KIB) + 64,
+  /** Imports of which a node remembers how far they came. */
+  importAccountsMax: 256,
+  /** Exports under way at once: each has a copy of the table on the disk. */
+  exportsMax: 4,
   /** Largest frame that any node accepts from a file or a peer. */
   framePayloadBytesMax: 17 * MIB,
   frameOperationsMax: 1 << 20,
@@ -61,6 +75,8 @@ export const LIMITS = {
 assert(LIMITS.framePayloadBytesMax >= LIMITS.valueBytesMax + LIMITS.keyBytesMax + 64, 'the largest operation fits a frame');
 assert(LIMITS.batchBytesMax <= LIMITS.framePayloadBytesMax, 'a batch fits a frame');
 assert(LIMITS.batchOperationsMax <= LIMITS.frameOperationsMax, 'a batch fits a frame');
+assert(LIMITS.importBatchOperations <= LIMITS.batchOperationsMax && LIMITS.importBatchBytes <= LIMITS.batchBytesMax, 'a part of an import is a batch');
+assert(LIMITS.importLineBytesMax >= 6 * (LIMITS.valueBytesMax + LIMITS.keyBytesMax), 'an import takes the largest value');
 assert(LIMITS.queueBytesMax >= LIMITS.valueBytesMax, 'the queue takes the largest value');
 assert(LIMITS.requestBodiesBytesMax >= LIMITS.valueBytesMax, 'the body budget takes the largest value');
 assert(LIMITS.streamChunkBytes * 2 <= LIMITS.senderBytesMax, 'a sender holds no more than its share');

@@ -3,6 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import { InvalidArgumentError } from 'commander';
 import { ACK_LEVEL_EXPECTED, type AckLevel, parseAckLevel } from '../base/ack-level.ts';
 import { ShiplogError } from '../base/errors.ts';
+import { parsePosition } from '../base/position.ts';
 import { ShiplogClient, type Written } from '../client/shiplog-client.ts';
 import { nodeUrl } from '../config/option-types.ts';
 import type { Environment } from '../env/environment.ts';
@@ -42,6 +43,12 @@ export function parseUrl(text: string): string {
  */
 export function parseText(text: string): string {
   if (text.includes('\uFFFD')) throw new InvalidArgumentError('Expected UTF-8 text; encode other content first, e.g. with base64.');
+  return text;
+}
+
+/** For commander: a position. */
+export function parseMin(text: string): string {
+  if (parsePosition(text) === undefined) throw new InvalidArgumentError('Expected a position like 1.c04d-42.');
   return text;
 }
 

@@ -1,8 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { ShiplogError } from '../base/errors.ts';
-import { parsePosition } from '../base/position.ts';
 import { printable } from '../observe/printable.ts';
-import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf, parseText } from './command-context.ts';
+import { type CommandContext, JSON_OPTION, URL_OPTION, clientOf, parseMin, parseText } from './command-context.ts';
 
 export function addGetCommand(program: Command, context: CommandContext): void {
   program
@@ -31,11 +30,6 @@ With --min, exit code 75: the node did not get there in time. 8: the position is
       if (json === true) terminal.json({ key, value: found.value, position: found.position });
       else terminal.write(terminal.isInteractive ? `${harmless(found.value)}\n` : found.value);
     });
-}
-
-function parseMin(text: string): string {
-  if (parsePosition(text) === undefined) throw new InvalidArgumentError('Expected a position like 1.c04d-42.');
-  return text;
 }
 
 /** A value must not steer the terminal that shows it, but may have lines and columns. */

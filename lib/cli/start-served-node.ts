@@ -5,7 +5,9 @@ import type { Clock } from '../env/clock.ts';
 import { createApp } from '../http/app.ts';
 import { BodyBudget } from '../http/body-budget.ts';
 import { HttpListener, type ListenerOptions } from '../http/listener.ts';
+import { ImportAccounts } from '../http/import-accounts.ts';
 import { OpenStreams } from '../http/open-streams.ts';
+import { WriteGuard } from '../http/write-guard.ts';
 import type { LiveNodeOptions } from '../node/node-options.ts';
 import { Node } from '../node/node.ts';
 import { SQLITE_STORES } from '../node/store-provider.ts';
@@ -41,18 +43,22 @@ export async function startServedNode({ config, name, version, environment, logg
     live: liveOptions(config),
   });
   const streams = new OpenStreams();
-  const handlerFor = ({ allowedHosts, bodyIdleMs }: Config): ListenerOptions['handler'] =>
+  const imports = new ImportAccounts();
+  const ownHosts = ({ allowedHosts }: Config): readonly string[] => [...allowedHosts, config.host, new URL(advertiseUrl).host];
+  const handlerFor = (changed: Config): ListenerOptions['handler'] =>
     createApp({
       node,
       clock,
       logger,
-      allowedHosts: [...allowedHosts, config.host, new URL(advertiseUrl).host],
+      allowedHosts: ownHosts(changed),
       requestBodies,
       streams,
-      bodyIdleMs,
+      imports,
+      bodyIdleMs: changed.bodyIdleMs,
     }).callback();
   // The application is cheap, so a change of its options makes a new one; requests in flight keep theirs.
   let handler = handlerFor(config);
+  let guard = new WriteGuard(ownHosts(config));
   const listener = new HttpListener({
     host: config.host,
     port,
@@ -61,7 +67,9 @@ export async function startServedNode({ config, name, version, environment, logg
     clock,
     logger,
     limits: { connectionsMax: config.connectionsMax, waitingRequestsMax: config.waitingRequestsMax },
+    fast: { node, requestBodies, guard: () => guard },
   });
+  metrics.readRequestsFrom(() => listener.counts);
   const stopNode = async (): Promise<void> => {
     await node.stop();
     metrics.close();
@@ -81,6 +89,7 @@ export async function startServedNode({ config, name, version, environment, logg
     applyConfig: (changed) => {
       node.reconfigure(liveOptions(changed));
       handler = handlerFor(changed);
+      guard = new WriteGuard(ownHosts(changed));
     },
     stop: async () => {
       // Requests in flight are finished first: they may be writes that wait for their sync.

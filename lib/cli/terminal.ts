@@ -100,27 +100,29 @@ export class Terminal {
     return new StepBar(label, this.#options.stderr);
   }
 
-  /** A bar for work that is counted in bytes; nothing where nobody looks, or where it is over soon. */
-  progress(label: string): ProgressBar {
-    return new ProgressBar(label, this.#options.stderr, this.#options.clock);
+  /** A bar for work that is counted, in bytes or as `sizeOf` says; nothing where nobody looks, or where it is over soon. */
+  progress(label: string, sizeOf: (total: number) => string = readableBytes): ProgressBar {
+    return new ProgressBar(label, sizeOf, this.#options.stderr, this.#options.clock);
   }
 }
 
 export class ProgressBar {
   readonly #label: string;
+  readonly #sizeOf: (total: number) => string;
   readonly #stream: TerminalOptions['stderr'];
   readonly #clock: Clock;
   readonly #beganMs: number;
   #bar: SingleBar | undefined;
 
-  constructor(label: string, stream: TerminalOptions['stderr'], clock: Clock) {
+  constructor(label: string, sizeOf: (total: number) => string, stream: TerminalOptions['stderr'], clock: Clock) {
     this.#label = label;
+    this.#sizeOf = sizeOf;
     this.#stream = stream;
     this.#clock = clock;
     this.#beganMs = clock.monotonicMs();
   }
 
-  show(doneBytes: number, totalBytes: number): void {
+  show(done: number, total: number): void {
     if (this.#stream.isTTY !== true || this.#clock.monotonicMs() - this.#beganMs < BAR_AFTER_MS) return;
     if (this.#bar === undefined) {
       this.#bar = new SingleBar({
@@ -129,9 +131,9 @@ export class ProgressBar {
         hideCursor: true,
         clearOnComplete: true,
       });
-      this.#bar.start(totalBytes, doneBytes, { size: readableBytes(totalBytes) });
+      this.#bar.start(total, done, { size: this.#sizeOf(total) });
     }
-    this.#bar.update(doneBytes);
+    this.#bar.update(done);
   }
 
   stop(): void {

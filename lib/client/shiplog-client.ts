@@ -301,6 +301,6 @@ function positionIn(response: TransportResponse): string {
 const PROBLEM_BYTES_MAX = 64 * 1024;
 
 /** Turns a node's refusal back into the error that the node raised. */
-async function problemOf(response: TransportResponse): Promise<ShiplogError> {
+export async function problemOf(response: TransportResponse): Promise<ShiplogError> {
   return errorFromProblem(response.status, await readBody(response.body, PROBLEM_BYTES_MAX), response.headers['retry-after']);
 }

@@ -1,10 +1,11 @@
 /**
  * The primary's queue: while one write group syncs, the next one gathers. Conditions are decided
- * when a batch is closed, against what is visible plus the earlier operations of that batch; an
- * answer that rests on such an operation waits for its sync like the operation itself.
+ * when a group is closed, against what is visible plus the earlier operations of that group; an
+ * answer that rests on such an operation waits for its sync like the operation itself. Single writes
+ * of several clients share frames; what one client wants to happen together is a frame of its own.
  */
 import type { EpochRef } from '../base/epoch-history.ts';
-import { ShiplogError, isShiplogError, messageOf } from '../base/errors.ts';
+import { ShiplogError, assert, isShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { DataOperation } from '../base/operation.ts';
 import type { Clock } from '../env/clock.ts';
@@ -28,6 +29,21 @@ export type NotWritten =
   | { readonly outcome: 'absent'; readonly restsOnLsn: number }
   | { readonly outcome: 'precondition-failed'; readonly currentLsn: number | null; readonly restsOnLsn: number };
 
+/** One of several operations that happen together or not at all. */
+export interface BatchedOperation {
+  readonly operation: DataOperation;
+  /** Judged against the state before the batch. */
+  readonly condition?: CommitCondition | undefined;
+}
+
+export type BatchOutcome =
+  /** LSN of each operation, null for a delete of what does not exist. The outcome is certain when `endLsn` is. */
+  | { readonly outcome: 'written'; readonly lsns: readonly (number | null)[]; readonly endLsn: number }
+  /** Answered before the sync, which may still fail: there are no LSNs yet. */
+  | { readonly outcome: 'taken'; readonly isWritten: readonly boolean[] }
+  /** Nothing is written: the condition of the operation at `index` does not hold. */
+  | { readonly outcome: 'precondition-failed'; readonly index: number; readonly currentLsn: number | null; readonly restsOnLsn: number };
+
 export interface GroupCommitOptions {
   readonly committer: Committer;
   readonly table: VisibleTable;
@@ -40,6 +56,7 @@ export interface GroupCommitOptions {
 }
 
 interface QueuedWrite {
+  readonly kind: 'write';
   readonly operation: DataOperation;
   readonly condition: CommitCondition | undefined;
   readonly awaitsSync: boolean;
@@ -48,18 +65,37 @@ interface QueuedWrite {
   readonly reject: (error: unknown) => void;
 }
 
+interface QueuedBatch {
+  readonly kind: 'batch';
+  readonly operations: readonly BatchedOperation[];
+  readonly awaitsSync: boolean;
+  readonly bytes: number;
+  readonly resolve: (outcome: BatchOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** One operation in a frame, and who is to hear of it. */
+interface FramedWrite {
+  readonly operation: DataOperation;
+  readonly resolve: (outcome: CommitOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 interface Group {
   readonly epoch: EpochRef;
   /** One list per frame. */
-  readonly frames: QueuedWrite[][];
+  readonly frames: FramedWrite[][];
   /** Deletes that rest on an operation of this group: it deletes the key before them. */
-  readonly dependents: QueuedWrite[];
+  readonly dependents: FramedWrite[];
+  /** By key, what the group does to it. */
+  readonly earlier: Map<string, { readonly exists: boolean }>;
 }
 
 export class GroupCommit {
   readonly #options: GroupCommitOptions;
-  #queue: QueuedWrite[] = [];
+  #queue: (QueuedWrite | QueuedBatch)[] = [];
   #queueBytes = 0;
+  #queueOperations = 0;
   #isRunning = false;
   #isClosed = false;
   #idleWaiters: (() => void)[] = [];
@@ -73,7 +109,7 @@ export class GroupCommit {
   }
 
   get queueOperations(): number {
-    return this.#queue.length;
+    return this.#queueOperations;
   }
 
   /**
@@ -83,20 +119,43 @@ export class GroupCommit {
    */
   submit(operation: DataOperation, condition?: CommitCondition, { awaitsSync = true }: { readonly awaitsSync?: boolean } = {}): Promise<CommitOutcome> {
     return new Promise((resolve, reject) => {
-      if (this.#isClosed) throw new ShiplogError('stopping', 'this node is stopping; ask another one');
       const bytes = encodedSize(operation);
-      if (this.#queueBytes + bytes > this.#options.queueBytesMax() || this.#queue.length >= LIMITS.queueOperationsMax) {
-        this.#options.metrics.writesRefused.increment();
-        throw new ShiplogError('overloaded', `${this.#queue.length} writes with ${this.#queueBytes} bytes are waiting for the disk already`);
-      }
-      this.#queue.push({ operation, condition, awaitsSync, bytes, resolve, reject });
+      this.#admit(bytes, 1);
       if (!awaitsSync && isUnconditional({ operation, condition })) resolve({ outcome: 'taken' });
-      this.#queueBytes += bytes;
-      if (this.#isRunning) return;
-      this.#isRunning = true;
-      // Requests that arrived in the same turn of the event loop join this group.
-      this.#options.clock.defer(() => void this.#run());
+      this.#enqueue({ kind: 'write', operation, condition, awaitsSync, bytes, resolve, reject }, 1);
     });
+  }
+
+  /**
+   * Operations that get one frame, and so consecutive LSNs, if all their conditions hold. A key may come more
+   * than once: the operations happen in their order. A delete of what does not exist is left out of the frame.
+   * @throws ShiplogError as `submit`; `batch-too-large` beyond the bounds of a frame.
+   */
+  submitBatch(operations: readonly BatchedOperation[], { awaitsSync = true }: { readonly awaitsSync?: boolean } = {}): Promise<BatchOutcome> {
+    return new Promise((resolve, reject) => {
+      const bytes = operations.reduce((sum, { operation }) => sum + encodedSize(operation), 0);
+      checkBatchSize(operations.length, bytes);
+      this.#admit(bytes, operations.length);
+      this.#enqueue({ kind: 'batch', operations, awaitsSync, bytes, resolve, reject }, operations.length);
+    });
+  }
+
+  #admit(bytes: number, operations: number): void {
+    if (this.#isClosed) throw new ShiplogError('stopping', 'this node is stopping; ask another one');
+    if (this.#queueBytes + bytes > this.#options.queueBytesMax() || this.#queueOperations + operations > LIMITS.queueOperationsMax) {
+      this.#options.metrics.writesRefused.increment();
+      throw new ShiplogError('overloaded', `${this.#queueOperations} writes with ${this.#queueBytes} bytes are waiting for the disk already`);
+    }
+  }
+
+  #enqueue(entry: QueuedWrite | QueuedBatch, operations: number): void {
+    this.#queue.push(entry);
+    this.#queueBytes += entry.bytes;
+    this.#queueOperations += operations;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    // Requests that arrived in the same turn of the event loop join this group.
+    this.#options.clock.defer(() => void this.#run());
   }
 
   async #run(): Promise<void> {
@@ -115,47 +174,93 @@ export class GroupCommit {
 
   /** Takes what fits into one group from the queue and decides every condition. */
   #closeGroup(epoch: EpochRef): Group {
-    const group: Group = { epoch, frames: [], dependents: [] };
-    const earlier = new Map<string, { readonly exists: boolean }>();
-    let frame: QueuedWrite[] = [];
+    const group: Group = { epoch, frames: [], dependents: [], earlier: new Map() };
+    let frame: FramedWrite[] = [];
     let groupBytes = 0;
     let taken = 0;
-    for (const write of this.#queue) {
-      if (groupBytes > 0 && groupBytes + write.bytes > LIMITS.batchBytesMax) break;
-      taken += 1;
-      this.#queueBytes -= write.bytes;
-      const { operation } = write;
-      let refusal: NotWritten | 'depends' | undefined;
+    const closeFrame = (): void => {
+      if (frame.length > 0) group.frames.push(frame);
+      frame = [];
+    };
+    for (const entry of this.#queue) {
+      if (groupBytes > 0 && groupBytes + entry.bytes > LIMITS.batchBytesMax) break;
+      let framed: readonly FramedWrite[] | 'depends';
       try {
-        refusal = this.#refusal(write, earlier.get(operation.key));
+        framed = entry.kind === 'write' ? this.#frameWrite(entry, group) : this.#frameBatch(entry, group);
       } catch (error) {
         // The store can't be read: nothing is written, and the others are none the worse.
-        write.reject(error);
-        continue;
+        entry.reject(error);
+        framed = [];
       }
-      if (refusal === 'depends') {
-        // Its condition names a position that does not exist yet: decide it against the durable state.
-        taken -= 1;
-        this.#queueBytes += write.bytes;
-        break;
-      }
-      if (refusal !== undefined) {
-        if (earlier.has(operation.key) && write.awaitsSync) group.dependents.push(write);
-        else write.resolve(refusal);
-        continue;
-      }
-      if (!write.awaitsSync) write.resolve({ outcome: 'taken' });
-      earlier.set(operation.key, { exists: operation.kind === 'put' });
-      frame.push(write);
-      groupBytes += write.bytes;
-      if (frame.length === LIMITS.batchOperationsMax) {
-        group.frames.push(frame);
-        frame = [];
+      // Its condition names a position that does not exist yet: decide it against the durable state.
+      if (framed === 'depends') break;
+      taken += 1;
+      this.#queueBytes -= entry.bytes;
+      this.#queueOperations -= entry.kind === 'write' ? 1 : entry.operations.length;
+      if (framed.length === 0) continue;
+      groupBytes += entry.bytes;
+      if (entry.kind === 'batch') {
+        closeFrame();
+        group.frames.push([...framed]);
+      } else {
+        frame.push(framed[0]!);
+        if (frame.length === LIMITS.batchOperationsMax) closeFrame();
       }
     }
-    if (frame.length > 0) group.frames.push(frame);
+    closeFrame();
     this.#queue = this.#queue.slice(taken);
     return group;
+  }
+
+  /** What of a write goes into the log: itself, or nothing where that is answered already. */
+  #frameWrite(write: QueuedWrite, { earlier, dependents }: Group): readonly QueuedWrite[] | 'depends' {
+    const { operation } = write;
+    const refusal = this.#refusal(write, earlier.get(operation.key));
+    if (refusal === 'depends') return refusal;
+    if (refusal !== undefined) {
+      if (earlier.has(operation.key) && write.awaitsSync) dependents.push(write);
+      else write.resolve(refusal);
+      return [];
+    }
+    if (!write.awaitsSync) write.resolve({ outcome: 'taken' });
+    earlier.set(operation.key, { exists: operation.kind === 'put' });
+    return [write];
+  }
+
+  /** What of a batch goes into the log: all but deletes of what does not exist, or nothing. */
+  #frameBatch(batch: QueuedBatch, group: Group): readonly FramedWrite[] | 'depends' {
+    const { table } = this.#options;
+    const { operations } = batch;
+    if (operations.some(({ operation, condition }) => condition !== undefined && group.earlier.has(operation.key))) return 'depends';
+    const restsOnLsn = table.visible.lsn;
+    for (const [index, { operation, condition }] of operations.entries()) {
+      if (condition === undefined) continue;
+      const currentLsn = table.get(operation.key)?.lsn ?? null;
+      if (condition(currentLsn)) continue;
+      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });
+      return [];
+    }
+
+    const exists = new Map<string, boolean>();
+    let restsOnGroup = false;
+    const isWritten = operations.map(({ operation }) => {
+      if (operation.kind === 'delete') {
+        const before = exists.get(operation.key) ?? group.earlier.get(operation.key)?.exists;
+        if (!(before ?? table.get(operation.key) !== undefined)) {
+          restsOnGroup ||= group.earlier.has(operation.key);
+          return false;
+        }
+      }
+      exists.set(operation.key, operation.kind === 'put');
+      return true;
+    });
+    for (const [key, isThere] of exists) group.earlier.set(key, { exists: isThere });
+    if (!batch.awaitsSync) batch.resolve({ outcome: 'taken', isWritten });
+    const framed = framedWritesOf(batch, isWritten);
+    if (framed.length > 0) return framed;
+    if (restsOnGroup) group.dependents.push(whollyAbsent(batch));
+    else batch.resolve({ outcome: 'written', lsns: operations.map(() => null), endLsn: restsOnLsn });
+    return [];
   }
 
   /** Why an operation is not written, or undefined where it is. */
@@ -204,6 +309,7 @@ export class GroupCommit {
     const queue = this.#queue;
     this.#queue = [];
     this.#queueBytes = 0;
+    this.#queueOperations = 0;
     for (const write of queue) write.reject(error);
   }
 
@@ -223,6 +329,36 @@ export class GroupCommit {
 /** Nothing can keep it from being written but the disk. */
 function isUnconditional({ operation, condition }: Pick<QueuedWrite, 'operation' | 'condition'>): boolean {
   return condition === undefined && operation.kind === 'put';
+}
+
+function checkBatchSize(count: number, bytes: number): void {
+  assert(count > 0, 'a batch has operations');
+  if (count > LIMITS.batchOperationsMax) throw new ShiplogError('batch-too-large', `the batch has ${count} operations, expected at most ${LIMITS.batchOperationsMax}`);
+  if (count > 1 && bytes > LIMITS.batchBytesMax) throw new ShiplogError('batch-too-large', `the operations take ${bytes} bytes, expected at most ${LIMITS.batchBytesMax} in one batch`);
+}
+
+/** The frame of a batch. Its writes are answered one by one; the batch is when the last of them is. */
+function framedWritesOf({ operations, resolve, reject }: QueuedBatch, isWritten: readonly boolean[]): FramedWrite[] {
+  const lsns: (number | null)[] = operations.map(() => null);
+  const lastIndex = isWritten.lastIndexOf(true);
+  return operations.flatMap(({ operation }, index) => {
+    if (!isWritten[index]!) return [];
+    const settle = (outcome: CommitOutcome): void => {
+      assert(outcome.outcome === 'written', 'what is in a frame is written');
+      lsns[index] = outcome.lsn;
+      if (index === lastIndex) resolve({ outcome: 'written', lsns, endLsn: outcome.lsn });
+    };
+    return [{ operation, resolve: settle, reject }];
+  });
+}
+
+/** A batch of which nothing is left, since the group deletes its keys before it: certain when the group is. */
+function whollyAbsent({ operations, resolve, reject }: QueuedBatch): FramedWrite {
+  const settle = (outcome: CommitOutcome): void => {
+    assert(outcome.outcome === 'absent', 'a delete that is left out is absent');
+    resolve({ outcome: 'written', lsns: operations.map(() => null), endLsn: outcome.restsOnLsn });
+  };
+  return { operation: operations[0]!.operation, resolve: settle, reject };
 }
 
 function unknownOutcome(cause: unknown): ShiplogError {

@@ -17,12 +17,16 @@ import type { NodeApi } from '../node/node-api.ts';
 import type { Logger } from '../observe/logger.ts';
 import { BodyBudget } from './body-budget.ts';
 import type { HttpState } from './http-context.ts';
+import { ImportAccounts } from './import-accounts.ts';
 import { LingeringClose } from './lingering-close.ts';
 import { admission } from './middleware/admission.ts';
 import { answers } from './middleware/answers.ts';
 import { unrouted } from './middleware/unrouted.ts';
 import { OpenStreams } from './open-streams.ts';
+import { addBatchRoutes } from './routes/batch.ts';
 import { addDataRoutes } from './routes/data.ts';
+import { addExportRoute } from './routes/export.ts';
+import { addImportRoutes } from './routes/import.ts';
 import { addNodeRoutes } from './routes/nodes.ts';
 import { addOperationRoutes } from './routes/operations.ts';
 import { addStatusRoutes } from './routes/status.ts';
@@ -44,6 +48,8 @@ export interface AppOptions {
   readonly largeAnswers?: BodyBudget;
   /** Shared with the listener, which ends streams when it closes. */
   readonly streams?: OpenStreams;
+  /** Shared by the applications that one node has over time; default: new ones. */
+  readonly imports?: ImportAccounts;
   /** A body that brings next to nothing for so long is given up, and so is a large answer. */
   readonly bodyIdleMs?: number;
   /** How long the rest of a refused body is read and dropped. */
@@ -56,13 +62,17 @@ export function createApp(options: AppOptions): Koa<HttpState> {
   const streams = options.streams ?? new OpenStreams();
 
   const router = new Router<HttpState>({ sensitive: true, strict: true });
-  addDataRoutes(router, {
+  const dataOptions = {
     node,
     clock,
     requestBodies: options.requestBodies ?? new BodyBudget(LIMITS.requestBodiesBytesMax),
     largeAnswers: options.largeAnswers ?? new BodyBudget(LIMITS.requestBodiesBytesMax),
     bodyIdleMs: options.bodyIdleMs ?? LIMITS.bodyIdleMs,
-  });
+  };
+  addDataRoutes(router, dataOptions);
+  addBatchRoutes(router, dataOptions);
+  addExportRoute(router, { node, clock, streams, logger, stallMs: dataOptions.bodyIdleMs });
+  addImportRoutes(router, { ...dataOptions, streams, lingering, logger, accounts: options.imports ?? new ImportAccounts() });
   addStatusRoutes(router, node);
   const adapt = (handler: TransportHandler): NodeRoute => transportRoute(handler, { streams, lingering, logger });
   addNodeRoutes(router, node, adapt);

@@ -47,6 +47,14 @@ export class BodyReservation {
     return true;
   }
 
+  /** Makes the share exactly `bytes` large. False, and nothing changed, where the budget has no more. */
+  resizeTo(bytes: number): boolean {
+    if (bytes > this.#bytes) return this.growTo(bytes);
+    this.#take(bytes - this.#bytes);
+    this.#bytes = bytes;
+    return true;
+  }
+
   /** Gives everything back; doing it twice is harmless. */
   release(): void {
     this.#take(-this.#bytes);

@@ -26,7 +26,9 @@ const EXAMPLE = '"value"';
 const TYPOGRAPHIC_QUOTES = '“”„‟«»';
 const SINGLE_QUOTES = '\'‘’`';
 
-function kindOf(parsed: unknown): string {
+/** For messages. */
+export function kindOf(parsed: unknown): string {
+  if (parsed === undefined) return 'missing';
   if (parsed === null) return 'null';
   if (Array.isArray(parsed)) return 'an array';
   return typeof parsed === 'object' ? 'an object' : `a ${typeof parsed}`;

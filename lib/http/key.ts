@@ -1,5 +1,6 @@
 import { ShiplogError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
+import { kindOf } from './json-string.ts';
 import { percentDecode } from './percent.ts';
 import { decodeUtf8 } from './utf8.ts';
 
@@ -32,6 +33,19 @@ export function decodeKey(rawKey: string): string {
     throw new ShiplogError('bad-key', `the key is not valid UTF-8: byte 0x${byte} at position ${key.index} of the decoded key`);
   }
   return key.text;
+}
+
+/**
+ * A key that came as a JSON string. `where` names the field, for messages.
+ * @throws ShiplogError `bad-key`.
+ */
+export function checkKey(key: unknown, where: string): string {
+  if (typeof key !== 'string') throw new ShiplogError('bad-key', `${where} is ${kindOf(key)}, expected a key as a string`);
+  if (!key.isWellFormed()) throw new ShiplogError('bad-key', `${where} holds a lone surrogate, which no UTF-8 text can hold`);
+  const bytes = Buffer.byteLength(key);
+  if (bytes === 0) throw new ShiplogError('bad-key', `${where} is empty, expected a key of at least one byte`);
+  if (bytes > LIMITS.keyBytesMax) throw new ShiplogError('bad-key', `${where} is ${bytes} bytes long, expected at most ${LIMITS.keyBytesMax}`);
+  return key;
 }
 
 /** Needs no decoding, and as one byte per character it is short enough. */

@@ -10,6 +10,8 @@ import { ShiplogError } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Clock } from '../env/clock.ts';
 import type { Logger } from '../observe/logger.ts';
+import type { RequestCounts } from '../observe/metrics.ts';
+import { FastPath, type FastPathOptions } from './fast/fast-path.ts';
 import type { OpenStreams } from './open-streams.ts';
 import { problemAsHttp, problemOf } from './problem.ts';
 
@@ -23,6 +25,8 @@ export interface ListenerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limits?: Partial<ListenerLimits>;
+  /** Default: every request goes to the handler. */
+  readonly fast?: FastPathOptions;
 }
 
 export interface ListenerLimits {
@@ -50,6 +54,8 @@ export class HttpListener {
   readonly #limits: ListenerLimits;
   readonly #inFlight = new Set<ServerResponse>();
   readonly #broken = new WeakSet<Socket>();
+  readonly #fast: FastPath | undefined;
+  #handledCount = 0;
   #closing = false;
   #onProgress: () => void = () => {};
 
@@ -74,11 +80,17 @@ export class HttpListener {
       this.#server.on(event, (req: IncomingMessage, res: ServerResponse) => this.#handle(req, res));
     }
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => this.#refuseGarbage(error, socket));
+    if (options.fast !== undefined) this.#fast = this.#putInFront(options.fast);
   }
 
   /** Requests whose answer is not out yet. */
   get inFlightCount(): number {
-    return this.#inFlight.size;
+    return this.#inFlight.size + (this.#fast?.pendingCount ?? 0);
+  }
+
+  /** Since the start. */
+  get counts(): RequestCounts {
+    return { fastRequests: this.#fast?.requestCount ?? 0, koaRequests: this.#handledCount, handOvers: this.#fast?.handOvers ?? new Map() };
   }
 
   /** @throws ShiplogError `port-in-use`, or `bad-config` where the address can't be used at all. */
@@ -108,25 +120,48 @@ export class HttpListener {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const res of this.#inFlight) lastOfConnection(res);
 
-    const cut = clock.setTimer(graceMs, () => this.#server.closeAllConnections());
+    this.#fast?.close();
+
+    const cut = clock.setTimer(graceMs, () => this.#cutConnections());
     await this.#until(() => this.#ordinaryCount() === 0);
     endStreams?.();
     streams.end();
     await this.#until(() => this.#inFlight.size === 0);
     cut.cancel();
     // Left are connections without a request: their clients have nothing to lose.
-    this.#server.closeAllConnections();
+    this.#cutConnections();
     await closed;
   }
 
+  #cutConnections(): void {
+    this.#fast?.destroyAll();
+    this.#server.closeAllConnections();
+  }
+
+  /** Connections still count as those of the server, which also bounds their number. */
+  #putInFront(options: FastPathOptions): FastPath {
+    const [accept] = this.#server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
+    const fast = new FastPath(options, {
+      clock: this.#options.clock,
+      logger: this.#options.logger,
+      limits: this.#limits,
+      accept: (socket) => accept!.call(this.#server, socket),
+      isFull: () => this.inFlightCount >= this.#limits.waitingRequestsMax,
+      onProgress: () => this.#onProgress(),
+    });
+    this.#server.removeAllListeners('connection').on('connection', (socket: Socket) => fast.take(socket));
+    return fast;
+  }
+
   #handle(req: IncomingMessage, res: ServerResponse): void {
+    this.#handledCount += 1;
     this.#inFlight.add(res);
     res.once('close', () => {
       this.#inFlight.delete(res);
       this.#onProgress();
     });
     if (this.#closing) lastOfConnection(res);
-    if (this.#inFlight.size > this.#limits.waitingRequestsMax) {
+    if (this.inFlightCount > this.#limits.waitingRequestsMax) {
       const problem = problemOf(new ShiplogError('overloaded', `${this.#limits.waitingRequestsMax} requests are waiting already; try again shortly`));
       res.writeHead(problem.status, { ...problem.headers, 'Content-Length': Buffer.byteLength(problem.body), 'Connection': 'close' }).end(problem.body);
       return;
@@ -173,7 +208,8 @@ export class HttpListener {
   }
 
   #ordinaryCount(): number {
-    let count = 0;
+    // Each has something to answer: the others end when the listener begins to close.
+    let count = this.#fast?.connectionCount ?? 0;
     for (const res of this.#inFlight) if (!this.#options.streams.has(res)) count += 1;
     return count;
   }

@@ -26,14 +26,15 @@ const NOTHING_ASKED: DataParameters = { min: undefined, waitMs: LIMITS.positionW
 
 /**
  * The same by query (`min`, `wait`, and for writes `ack`, `timeout`) and by header (`Shiplog-Min-Position`).
+ * `others` are parameters that the route has beside these, and reads itself.
  * @throws ShiplogError `unknown-parameter`, `bad-request`.
  */
-export function parametersOf(query: string, headers: IncomingHttpHeaders, kind: 'read' | 'write'): DataParameters {
+export function parametersOf(query: string, headers: IncomingHttpHeaders, kind: 'read' | 'write', others: readonly string[] = []): DataParameters {
   const minHeader = headers[MIN_HEADER];
   if (query === '' && minHeader === undefined) return NOTHING_ASKED;
   const parameters = parseQuery(query);
   const known = kind === 'read' ? READ_PARAMETERS : WRITE_PARAMETERS;
-  for (const name of parameters.keys()) if (!known.has(name)) throw unknownParameter(name);
+  for (const name of parameters.keys()) if (!known.has(name) && !others.includes(name)) throw unknownParameter(name);
 
   const min = parameters.get('min');
   if (min !== undefined && minHeader !== undefined) throw new ShiplogError('bad-request', 'min comes both in the query and as Shiplog-Min-Position, expected one of them');

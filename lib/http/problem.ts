@@ -1,3 +1,5 @@
+import { STATUS_CODES } from 'node:http';
+
 import { ShiplogError } from '../base/errors.ts';
 import { problemText } from '../base/problem.ts';
 
@@ -28,13 +30,12 @@ export function problemOf(error: unknown): Problem {
 export function problemAsHttp(error: unknown): string {
   const { status, headers, body } = problemOf(error);
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `HTTP/1.1 ${status} ${REASONS[status] ?? 'Error'}\r\n${lines.join('')}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`;
+  return `HTTP/1.1 ${status} ${reasonOf(status)}\r\n${lines.join('')}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`;
 }
 
 const INTERNAL_DETAIL = 'an internal error; the log of this node says more';
-const REASONS: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  408: 'Request Timeout',
-  431: 'Request Header Fields Too Large',
-  503: 'Service Unavailable',
-};
+
+/** The words behind a status in the first line of an answer. */
+export function reasonOf(status: number): string {
+  return STATUS_CODES[status] ?? 'Error';
+}

@@ -13,6 +13,8 @@ import { valueTooLarge } from './value.ts';
 export interface RequestBodyOptions {
   readonly reservation: BodyReservation;
   readonly bytesMax: number;
+  /** Says that there is more than that; default: a value is too large. */
+  readonly tooLarge?: (got: string) => ShiplogError;
   readonly clock: Clock;
   /** In each period of this length the body has to end or to bring at least `PROGRESS_BYTES_MIN`. */
   readonly idleMs: number;
@@ -41,10 +43,10 @@ export function announcesBody(req: IncomingMessage): boolean {
  * @throws ShiplogError `length-required`, `value-too-large`, `overloaded` or `body-timeout`; ClientGoneError.
  */
 export async function readRequestBody(req: IncomingMessage, res: ServerResponse, options: RequestBodyOptions): Promise<Buffer> {
-  const { reservation, bytesMax } = options;
+  const { reservation, bytesMax, tooLarge = valueTooLarge } = options;
   const announcedBytes = announcedLength(req);
   if (announcedBytes !== undefined) {
-    if (announcedBytes > bytesMax) throw valueTooLarge(`${announcedBytes} bytes`);
+    if (announcedBytes > bytesMax) throw tooLarge(`${announcedBytes} bytes`);
     if (!reservation.growTo(announcedBytes)) throw outOfBudget();
   }
   if (awaitsContinue(req)) res.writeContinue();
@@ -69,7 +71,7 @@ function outOfBudget(): ShiplogError {
 }
 
 function collect(req: IncomingMessage, announcedBytes: number | undefined, options: RequestBodyOptions): Promise<Buffer> {
-  const { reservation, bytesMax, clock, idleMs } = options;
+  const { reservation, bytesMax, tooLarge = valueTooLarge, clock, idleMs } = options;
   return new Promise((resolve, reject) => {
     let buffer: Buffer = EMPTY;
     let size = 0;
@@ -78,7 +80,7 @@ function collect(req: IncomingMessage, announcedBytes: number | undefined, optio
     const onData = (chunk: Buffer): void => {
       const newSize = size + chunk.length;
       if (newSize > bytesMax) {
-        fail(valueTooLarge(`more than ${bytesMax} bytes`));
+        fail(tooLarge(`more than ${bytesMax} bytes`));
         return;
       }
       if (newSize > buffer.length) {

@@ -38,7 +38,7 @@ export function parseRequestTarget(target: string): RequestTarget {
 
 /** True for the calls whose answers carry a position. */
 export function isDataTarget(target: RequestTarget): boolean {
-  return target.rawKey !== undefined;
+  return target.rawKey !== undefined || BULK_ROUTES.has(target.route);
 }
 
 /**
@@ -59,6 +59,8 @@ export function parseQuery(query: string): ReadonlyMap<string, string> {
 
 const SLASH = 0x2f;
 const DATA_ROUTES: ReadonlySet<string> = new Set<DataRoute>(['/get/', '/set/', '/del/']);
+/** Many keys in one request. */
+const BULK_ROUTES: ReadonlySet<string> = new Set(['/batch', '/mget', '/import', '/export']);
 const DATA_ROUTE_LENGTH = 5;
 const PEER_ROUTE = '/peer/';
 

@@ -16,12 +16,12 @@ Calls:
   DELETE /del/<key>   removes the key
          ?ack=1       on a write: answered when a replica has it too (memory, local, a number, all)
          ?min=<pos>   answered when this node shows that Shiplog-Position
+  POST   /batch, /mget   many keys in one request    GET /export, POST /import   all keys, as lines of JSON
   GET    /status      positions, members and followers of this node, as JSON
   GET    /healthz     200 while this node works      /readyz?max_lag=5s   200 while it is fresh enough too
   GET    /primary     200 on the primary             /replica?max_lag=5s  200 on a fresh replica
-  GET    /metrics     for Prometheus
+  GET    /metrics     for Prometheus             /wal?after=0         the log, as a stream without end
   GET    /snapshot    the whole store as one SQLite file: curl -O is a backup
-  GET    /wal?after=0 the log, as a stream without end
 
 A key is everything after /get/, /set/ or /del/: 1 to 1024 bytes of UTF-8, percent-encoded where a URL needs it.
 Errors are application/problem+json; "code" is stable, "detail" says what to do.

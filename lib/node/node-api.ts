@@ -43,6 +43,36 @@ export type WriteResult =
   /** The condition did not hold; `current` is the key's position, or null where it does not exist. */
   | { readonly outcome: 'precondition-failed'; readonly current: Position | null };
 
+/** One of several writes that happen together or not at all. */
+export interface BatchWrite {
+  readonly operation: DataOperation;
+  /** On the position of the key's last write before the batch. */
+  readonly condition: WriteCondition;
+}
+
+export type BatchWriteOutcome =
+  /** `position` is the operation's own; null where it was answered before it had one. */
+  | { readonly outcome: 'written'; readonly position: Position | null }
+  /** A delete of a key that does not exist. */
+  | { readonly outcome: 'absent' };
+
+export type BatchResult =
+  /** `position` is that of the last operation, or what the answer rests on where nothing was written; null as above. */
+  | { readonly outcome: 'written'; readonly position: Position | null; readonly ack: ReachedAck; readonly results: readonly BatchWriteOutcome[] }
+  /** Nothing was written: the condition of the operation at `index` does not hold. */
+  | { readonly outcome: 'precondition-failed'; readonly index: number; readonly current: Position | null };
+
+/** All keys at one position. */
+export interface TableExport {
+  readonly clusterId: string;
+  readonly position: Position;
+  readonly rowCount: number;
+  /** Those that begin with `prefix`, in the order of their bytes. */
+  rows(prefix: string): AsyncIterable<{ readonly key: string; readonly value: string }>;
+  /** Gives the room on the disk back: whoever opened it closes it. */
+  close(): Promise<void>;
+}
+
 /** How a write that reaches this node has to be handled. */
 export type WriteRoute =
   | { readonly kind: 'local' }
@@ -58,6 +88,12 @@ export interface NodeApi {
 
   /** @throws ShiplogError `not-ready` while there is no consistent state. */
   read(key: string): ReadResult | undefined;
+
+  /**
+   * Several reads of one state, in the order of the keys. `onValue` may throw: nothing more is read then.
+   * @throws ShiplogError as `read`.
+   */
+  readAll(keys: readonly string[], onValue?: (value: string, index: number) => void): readonly (ReadResult | undefined)[];
 
   /**
    * Resolves once reads here show `position`, in whatever history it is by then.
@@ -81,6 +117,13 @@ export interface NodeApi {
   write(operation: DataOperation, condition: WriteCondition, durability?: WriteDurability): Promise<WriteResult>;
 
   /**
+   * Commits all of `writes`, in their order, or none: one frame in the log, one step in every table and every read.
+   * A delete of what does not exist is no failure. With `awaitsSync` it is answered at `local` or more, whatever is the default.
+   * @throws ShiplogError as `write`; `batch-too-large`.
+   */
+  writeBatch(writes: readonly BatchWrite[], durability?: WriteDurability, options?: { readonly awaitsSync?: boolean }): Promise<BatchResult>;
+
+  /**
    * Sends a client's write on to the primary and resolves once this node shows it too.
    * The request is sent at most once unless it is certain that it did not arrive.
    * @param durability what the request asks for: confirmations take time beyond the usual.
@@ -88,6 +131,12 @@ export interface NodeApi {
    * `position-lost`: it was carried out, and a failover has left it behind.
    */
   forward(primaryUrl: string, request: TransportRequest, durability?: WriteDurability): Promise<ForwardedResponse>;
+
+  /**
+   * The table at the position that is visible now, or a later one; writes go on meanwhile.
+   * @throws ShiplogError `not-ready`, `overloaded`, `disk-full`, `position-not-reached` where the database is far behind.
+   */
+  exportTable(): Promise<TableExport>;
 
   /** `GET /wal`: the endless stream. */
   serveLog(request: TransportRequest): Promise<TransportResponse>;

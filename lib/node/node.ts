@@ -29,13 +29,14 @@ import { type Member, MemberList } from '../replication/member-list.ts';
 import type { HeartbeatFrame } from '../replication/stream-protocol.ts';
 import { type RoleEffect, type RoleEvent, type RoleState, commitsWrites, servesReads, transition } from '../role/role-machine.ts';
 import type { StoredRow } from '../store/store.ts';
+import { TableExports } from '../snapshot/table-exports.ts';
 import { SnapshotService } from '../snapshot/snapshot-service.ts';
 import { Bootstrap, type OwnData } from './bootstrap.ts';
 import { DataDirectory, type Fence } from './data-directory.ts';
 import { Engine } from './engine.ts';
 import { judgePosition } from './judge-position.ts';
 import { forwardWrite } from './forwarding.ts';
-import type { ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
+import type { BatchResult, BatchWrite, ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, TableExport, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
 import type { LiveNodeOptions, NodeOptions } from './node-options.ts';
 import { findUpstream } from './peer-search.ts';
 import { serveDigest } from './digest-route.ts';
@@ -47,6 +48,7 @@ export class Node implements NodeApi {
   readonly #directory: DataDirectory;
   readonly #members: MemberList;
   readonly #snapshots: SnapshotService;
+  readonly #exports: TableExports;
   readonly #startedMs: number;
   #live: LiveNodeOptions;
   #state: RoleState = 'starting';
@@ -87,6 +89,8 @@ export class Node implements NodeApi {
       logger,
       metrics,
     });
+    // The service of the snapshots empties it at start.
+    this.#exports = new TableExports({ disk: environment.disk, directory: directory.snapshotDirectory });
     this.failed = new Promise((resolve) => {
       this.#onFailed = resolve;
     });
@@ -824,6 +828,15 @@ export class Node implements NodeApi {
     return row === undefined ? undefined : { value: row.value, position: engine.history.positionOf(row.lsn) };
   }
 
+  readAll(keys: readonly string[], onValue: (value: string, index: number) => void = () => {}): readonly (ReadResult | undefined)[] {
+    // One turn of the event loop: nothing becomes visible between the first key and the last.
+    return keys.map((key, index) => {
+      const found = this.read(key);
+      if (found !== undefined) onValue(found.value, index);
+      return found;
+    });
+  }
+
   /** A database that can't be read ends the node: another one has the data. */
   #readRow(engine: Engine, key: string): StoredRow | undefined {
     try {
@@ -906,6 +919,31 @@ export class Node implements NodeApi {
     }
   }
 
+  async writeBatch(writes: readonly BatchWrite[], durability: WriteDurability = {}, { awaitsSync = false }: { readonly awaitsSync?: boolean } = {}): Promise<BatchResult> {
+    if (isChanging(this.#state)) await this.#untilRoleSettled();
+    if (this.#state !== 'primary' || this.#groupCommit === undefined) throw new ShiplogError('not-primary', 'this node is not the primary');
+    const engine = this.#engine!;
+    const isTooWeak = awaitsSync && (durability.ack ?? this.#live.ackDefault) === 'memory';
+    const level = this.#acknowledgements.admit(isTooWeak ? 'local' : durability.ack, this.#live);
+    const operations = writes.map(({ operation, condition }) => ({ operation, condition: this.#commitCondition(condition, engine) }));
+    const result = await this.#groupCommit.submitBatch(operations, { awaitsSync: level !== 'memory' });
+    switch (result.outcome) {
+      case 'taken':
+        return { outcome: 'written', position: null, ack: 'memory', results: result.isWritten.map((isWritten) => (isWritten ? { outcome: 'written', position: null } : { outcome: 'absent' })) };
+      case 'written': {
+        const isWritten = result.lsns.some((lsn) => lsn !== null);
+        const ack = await this.#acknowledged(result.endLsn, level, durability.timeoutMs, isWritten);
+        const results = result.lsns.map((lsn) => (lsn === null ? { outcome: 'absent' as const } : { outcome: 'written' as const, position: engine.history.positionOf(lsn) }));
+        return { outcome: 'written', position: engine.history.positionOf(result.endLsn), ack, results };
+      }
+      case 'precondition-failed':
+        await this.#acknowledged(result.restsOnLsn, level, durability.timeoutMs, false);
+        return { outcome: 'precondition-failed', index: result.index, current: result.currentLsn === null ? null : engine.history.positionOf(result.currentLsn) };
+      default:
+        return unreachable(result);
+    }
+  }
+
   /** Resolves once what is durable here up to `lsn` has reached the level. */
   #acknowledged(lsn: number, level: AckLevel, givenMs: number | undefined, isWritten: boolean): ReachedAck | Promise<ReachedAck> {
     if (level === 'memory' || level === 'local') return 'local';
@@ -961,6 +999,19 @@ export class Node implements NodeApi {
       over.abort();
       for (const way of ways) way.catch(() => {});
     }
+  }
+
+  async exportTable(): Promise<TableExport> {
+    const engine = this.#readableEngine();
+    const { visible, applied } = engine.table;
+    const deadline = new AbortController();
+    const timer = this.#options.environment.clock.setTimer(LIMITS.positionWaitMs, () => {
+      deadline.abort(new ShiplogError('position-not-reached', `the database did not reach ${formatPosition(engine.history.positionOf(visible.lsn))} within ${LIMITS.positionWaitMs} ms`));
+    });
+    await applied.reached(visible.lsn, deadline.signal).finally(() => timer.cancel());
+    const opened = await this.#exports.open(engine.store);
+    const { clusterId, rowCount } = opened;
+    return { clusterId, rowCount, position: opened.history.positionOf(opened.lsn), rows: (prefix) => opened.rows(prefix), close: () => opened.close() };
   }
 
   #commitCondition(condition: WriteCondition, engine: Engine): CommitCondition | undefined {

@@ -26,9 +26,20 @@ export interface Metrics {
   readonly snapshotsServed: Counter;
   /** Names the function that is asked for all gauges whenever the metrics are read. */
   readGaugesFrom(read: () => NodeGauges): void;
+  /** Names the function that is asked for the counts of HTTP requests whenever the metrics are read. */
+  readRequestsFrom(read: () => RequestCounts): void;
   /** The whole registry in Prometheus' text format. */
   text(): Promise<string>;
   readonly contentType: string;
+}
+
+/** Since the start. */
+export interface RequestCounts {
+  /** Answered in front of Koa. */
+  readonly fastRequests: number;
+  readonly koaRequests: number;
+  /** Connections that went from the fast path to Koa, by reason: a bounded set. */
+  readonly handOvers: ReadonlyMap<string, number>;
 }
 
 export interface NodeGauges {

@@ -5,7 +5,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Metrics, NodeGauges } from './metrics.ts';
+import type { Metrics, NodeGauges, RequestCounts } from './metrics.ts';
 
 /** What is needed of env's Clock; observe knows env as little as env knows observe. */
 export interface MonotonicClock {
@@ -38,6 +38,8 @@ export function createMetrics(options: PrometheusMetricsOptions): PrometheusMetr
   const fillUptime = uptimeGauge(registry, options.clock);
   const fillNode = nodeGauges(registry);
   const processGauges = options.defaultMetrics === false ? undefined : new ProcessGauges(registry);
+  const fillRequests = requestCounters(registry);
+  let readRequests: (() => RequestCounts) | undefined;
   let readGauges: (() => NodeGauges) | undefined;
 
   return {
@@ -60,10 +62,14 @@ export function createMetrics(options: PrometheusMetricsOptions): PrometheusMetr
     readGaugesFrom: (read) => {
       readGauges = read;
     },
+    readRequestsFrom: (read) => {
+      readRequests = read;
+    },
     text: async () => {
       fillUptime();
       processGauges?.fill();
       if (readGauges !== undefined) fillNode(readGauges());
+      if (readRequests !== undefined) fillRequests(readRequests());
       return await registry.metrics();
     },
     contentType: registry.contentType,
@@ -128,6 +134,29 @@ function nodeGauges(registry: Registry): (node: NodeGauges) => void {
     setOrRemove(upstreamLagOperations, node.upstreamLagOperations);
     setOrRemove(upstreamLagSeconds, node.upstreamLagSeconds);
     fillFollowers(node.followers);
+  };
+}
+
+/** Counted by the listener itself, in plain numbers: those cost nothing on the way of a request. */
+function requestCounters(registry: Registry): (counts: RequestCounts) => void {
+  const registers = [registry];
+  const requests = new Counter({
+    name: 'shiplog_http_requests_total',
+    help: 'HTTP requests, by whether the fast path in front of Koa took them.',
+    labelNames: ['path'],
+    registers,
+  });
+  const handOvers = new Counter({
+    name: 'shiplog_http_handovers_total',
+    help: 'Connections that went from the fast path to Koa, by what their first other request was.',
+    labelNames: ['reason'],
+    registers,
+  });
+  return (counts) => {
+    for (const each of [requests, handOvers]) each.reset();
+    requests.inc({ path: 'fast' }, counts.fastRequests);
+    requests.inc({ path: 'koa' }, counts.koaRequests);
+    for (const [reason, count] of counts.handOvers) handOvers.inc({ reason }, count);
   };
 }
 

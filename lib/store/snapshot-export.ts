@@ -11,15 +11,29 @@ const PIECE_BYTES = 1024 * 1024;
 
 /** Leaves nothing behind where it fails. The caller syncs the directory. */
 export function exportSnapshot(database: Database, path: string): ExportResult {
+  copyDatabase(database, path);
+  try {
+    return { ...syncAndDigest(path), ...describe(path) };
+  } catch (error) {
+    removeCopy(path);
+    throw error;
+  }
+}
+
+/** Not synced. Leaves nothing behind where it fails. */
+export function copyDatabase(database: Database, path: string): void {
   assert(!existsSync(path), `${path} exists already`);
   try {
     // One read transaction from beginning to end: the copy is of one position.
     database.prepare('VACUUM INTO ?').run(path);
-    return { ...syncAndDigest(path), ...describe(path) };
   } catch (error) {
-    for (const suffix of ['', '-journal']) rmSync(path + suffix, { force: true });
+    removeCopy(path);
     throw error;
   }
+}
+
+function removeCopy(path: string): void {
+  for (const suffix of ['', '-journal']) rmSync(path + suffix, { force: true });
 }
 
 /** The position is read from the copy itself: one asked for separately could be another one (litefs#167). */

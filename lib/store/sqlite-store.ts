@@ -17,9 +17,9 @@ import type { Batch } from '../base/operation.ts';
 import { createSchema } from './schema.ts';
 import { assertSqliteVersion, openReader } from './sqlite-connection.ts';
 import { WAL_BYTES_MAX } from './sqlite-checkpointer.ts';
-import type { ApplyRequest, RowsPage } from './store-calls.ts';
+import type { ApplyRequest, KeyedRowsPage, RowsPage } from './store-calls.ts';
 import { errorOf, StoreThread } from './store-thread.ts';
-import type { AppliedState, KeyedRow, SnapshotFile, Store, StoredRow, TableDigest } from './store.ts';
+import type { AppliedState, KeyedRow, SnapshotFile, Store, StoredRow, TableCopy, TableDigest } from './store.ts';
 
 /**
  * Creates an empty database for `clusterId`, complete and synced. The caller syncs the directory.
@@ -205,6 +205,17 @@ export class SqliteStore implements Store {
     }
   }
 
+  async copyTable(path: string): Promise<TableCopy> {
+    const thread = await this.#beginTask('copy');
+    try {
+      const { epochs, clusterId, lsn, chain, rowCount } = await thread.call('copyTable', { path });
+      return { clusterId, lsn, chain, history: new EpochHistory(epochs), rowCount, rows: (prefix) => rowsOfCopy(thread, prefix), close: () => this.#endTask(thread) };
+    } catch (error) {
+      await this.#endTask(thread);
+      throw error;
+    }
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -248,6 +259,15 @@ export class SqliteStore implements Store {
 
 /** What a table that holds nothing yet says instead of an epoch. */
 const NO_EPOCH = { number: 0, id: '0'.repeat(32) } as const;
+
+async function* rowsOfCopy(thread: StoreThread, prefix: string): AsyncGenerator<KeyedRow, void> {
+  for (let afterKey: string | null = null; ; ) {
+    const { rows, isLast }: KeyedRowsPage = await thread.call('rowsByKey', { prefix, afterKey });
+    yield* rows;
+    if (isLast) return;
+    afterKey = rows.at(-1)!.key;
+  }
+}
 
 /** One transaction's worth of batches as arrays, and the state after it. */
 function flatten(applied: AppliedState, batches: readonly Batch[]): { readonly request: ApplyRequest; readonly next: AppliedState } {

@@ -9,12 +9,15 @@ import { assert, messageOf } from '../base/errors.ts';
 import { adoptDatabaseFile, verifyDatabaseFile } from './database-file.ts';
 import { openReader, openWriter } from './sqlite-connection.ts';
 import { readAppliedState } from './schema.ts';
-import { exportSnapshot } from './snapshot-export.ts';
+import { copyDatabase, exportSnapshot } from './snapshot-export.ts';
 import { SqliteCheckpointer } from './sqlite-checkpointer.ts';
 import { SqliteWriter } from './sqlite-writer.ts';
 import {
   type AppliedRecord,
   CLOSE_MESSAGE,
+  type CopiedTable,
+  type KeyedRowsPage,
+  type KeyedRowsRequest,
   type OpenRequest,
   type RowsPage,
   type RowsRequest,
@@ -46,6 +49,8 @@ class SqliteWorker {
     pin: () => this.#pin(),
     digest: () => this.#digest(),
     rowsAfter: (request) => this.#rowsAfter(request),
+    copyTable: ({ path }) => this.#copyTable(path),
+    rowsByKey: (request) => this.#rowsByKey(request),
     countRows: () => this.#databaseOrThrow().prepare('SELECT count(*) FROM kv').pluck().get() as number,
     verifyFile: ({ path }) => verifyDatabaseFile(path),
     adoptFile: ({ path, clusterId }) => adoptDatabaseFile(path, clusterId),
@@ -97,6 +102,29 @@ class SqliteWorker {
       if (rows.length >= PAGE_ROWS_MAX || length >= PAGE_LENGTH_MAX) return { rows, lastRowId: rowId };
     }
     return { rows, lastRowId: null };
+  }
+
+  #copyTable(path: string): CopiedTable {
+    const database = this.#databaseOrThrow();
+    copyDatabase(database, path);
+    database.close();
+    this.#database = openReader(path);
+    const { clusterId, lsn, chain, history } = readAppliedState(this.#database);
+    return { clusterId, lsn, chain, epochs: history.epochs, rowCount: this.calls.countRows(undefined) };
+  }
+
+  #rowsByKey({ prefix, afterKey }: KeyedRowsRequest): KeyedRowsPage {
+    // Keys with one prefix stand together: SQLite compares their bytes.
+    const statement = this.#databaseOrThrow().prepare<[string], KeyedRow>(`SELECT key, value, lsn FROM kv WHERE key ${afterKey === null ? '>=' : '>'} ? ORDER BY key`);
+    const rows: KeyedRow[] = [];
+    let length = 0;
+    for (const row of statement.iterate(afterKey ?? prefix)) {
+      if (!row.key.startsWith(prefix)) break;
+      rows.push(row);
+      length += row.key.length + row.value.length;
+      if (rows.length >= PAGE_ROWS_MAX || length >= PAGE_LENGTH_MAX) return { rows, isLast: false };
+    }
+    return { rows, isLast: true };
   }
 
   #databaseOrThrow(): Database {

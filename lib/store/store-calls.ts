@@ -20,6 +20,10 @@ export interface StoreCalls {
   readonly digest: { readonly request: undefined; readonly result: { readonly rowCount: number; readonly sha256: string } };
   /** One page, in the order of row ids. `pin` comes before the first one: all pages are of one state. */
   readonly rowsAfter: { readonly request: RowsRequest; readonly result: RowsPage };
+  /** Makes a copy, and from then on has that open instead. */
+  readonly copyTable: { readonly request: { readonly path: string }; readonly result: CopiedTable };
+  /** One page of a copy, in the order of keys. */
+  readonly rowsByKey: { readonly request: KeyedRowsRequest; readonly result: KeyedRowsPage };
   readonly countRows: { readonly request: undefined; readonly result: number };
   /** Without `open`: the file is not a store yet. */
   readonly verifyFile: { readonly request: { readonly path: string }; readonly result: AppliedRecord };
@@ -77,6 +81,21 @@ export interface RowsPage {
   readonly rows: readonly KeyedRow[];
   /** Where the next page begins, or null where there is none. */
   readonly lastRowId: number | null;
+}
+
+export interface CopiedTable extends AppliedRecord {
+  readonly rowCount: number;
+}
+
+export interface KeyedRowsRequest {
+  readonly prefix: string;
+  /** Where the page before ended; null for the first. */
+  readonly afterKey: string | null;
+}
+
+export interface KeyedRowsPage {
+  readonly rows: readonly KeyedRow[];
+  readonly isLast: boolean;
 }
 
 export interface StoreCallMessage {

@@ -39,6 +39,20 @@ export interface SnapshotFile extends LogPoint {
   readonly epoch: { readonly number: number; readonly id: string };
 }
 
+/** The table as it was at one position, in a file of its own: who reads it keeps neither writers nor checkpoints waiting. */
+export interface TableCopy extends LogPoint {
+  readonly clusterId: string;
+  readonly history: EpochHistory;
+  readonly rowCount: number;
+  /**
+   * Rows whose keys begin with `prefix`, in the order of the keys' bytes. Memory is bounded by a page of rows.
+   * @throws ShiplogError `store-failed`.
+   */
+  rows(prefix: string): AsyncIterable<KeyedRow>;
+  /** The file stays: whoever asked for the copy removes it. */
+  close(): Promise<void>;
+}
+
 export interface Store {
   /** State as of the last transaction that `apply` reported. */
   readonly applied: AppliedState;
@@ -87,6 +101,13 @@ export interface Store {
    * @throws ShiplogError `store-failed`.
    */
   rowsAfter(afterLsn: number): AsyncIterable<KeyedRow>;
+
+  /**
+   * Makes a copy at `path`, which must not exist, of the applied position when the call was made or of a later one, and
+   * opens it. It is not synced: it is of no use to another process. Ends with the store.
+   * @throws ShiplogError `store-failed`, DiskFullError.
+   */
+  copyTable(path: string): Promise<TableCopy>;
 
   close(): Promise<void>;
 }

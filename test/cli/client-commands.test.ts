@@ -24,7 +24,7 @@ describe('shiplog', () => {
   }
 
   describe('help', () => {
-    for (const command of [[], ['get'], ['set'], ['del'], ['status'], ['promote'], ['forget'], ['rejoin'], ['salvage', 'list'], ['salvage', 'show'], ['salvage', 'apply'], ['salvage', 'done'], ['snapshot', 'save'], ['snapshot', 'restore'], ['verify'], ['wal', 'verify'], ['bench'], ['config', 'check'], ['cluster'], ['serve']]) {
+    for (const command of [[], ['get'], ['set'], ['del'], ['export'], ['import'], ['status'], ['promote'], ['forget'], ['rejoin'], ['salvage', 'list'], ['salvage', 'show'], ['salvage', 'apply'], ['salvage', 'done'], ['snapshot', 'save'], ['snapshot', 'restore'], ['verify'], ['wal', 'verify'], ['bench'], ['config', 'check'], ['cluster'], ['serve']]) {
       it(`of "${['shiplog', ...command].join(' ')}" ends well and shows ${command.length === 0 ? 'the exit codes' : 'examples'}`, async () => {
         const { code, stdout, stderr } = await shiplog([...command, '--help']);
         expect(code).to.equal(0);

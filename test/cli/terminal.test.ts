@@ -41,6 +41,24 @@ describe('Terminal', () => {
     expect(said.stderr).to.equal('');
   });
 
+  it('shows a bar with the size that it is told, on a terminal and after a second only', () => {
+    let nowMs = 0;
+    const said = { terminal: '', pipe: '' };
+    const stream = (name: keyof typeof said) => Object.assign(new PassThrough().on('data', (chunk) => (said[name] += String(chunk))), { isTTY: name === 'terminal', columns: 120 });
+    for (const name of ['terminal', 'pipe'] as const) {
+      const clock = { monotonicMs: () => nowMs } as Clock;
+      const bar = new Terminal({ stdout: stream(name), stderr: stream(name), environment: {}, clock }).progress('export', (keys) => `${keys} keys`);
+      nowMs = 0;
+      bar.show(1, 10);
+      expect(said[name]).to.equal('');
+      nowMs = 1_000;
+      bar.show(5, 10);
+      bar.stop();
+    }
+    expect(said.terminal).to.match(/export .* of 10 keys/);
+    expect(said.pipe).to.equal('');
+  });
+
   it('names sizes and durations for people', () => {
     expect([0, 1023, 1024, 1536, 10 * 1024 ** 2, 250 * 1024 ** 3].map(readableBytes)).to.deep.equal(['0 B', '1023 B', '1.0 KiB', '1.5 KiB', '10.0 MiB', '250 GiB']);
     expect([0, 12.4, 999, 1_000, 61_000, 3_600_000, 90_061_000].map(readableDuration)).to.deep.equal(['0 ms', '12 ms', '999 ms', '1s', '1m 1s', '1h 0m', '1d 1h']);

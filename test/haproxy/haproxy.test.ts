@@ -101,6 +101,18 @@ describe('HAProxy with config/haproxy.cfg', function () {
     expect(await (await fetch(`${haproxy.url}/get/key`)).text()).to.equal('value');
   });
 
+  it('sends batches and imports to the primary, and reads of many keys to replicas', async () => {
+    const ask = async (path: string, body?: string): Promise<string> => (await fetch(`${haproxy.url}${path}`, body === undefined ? {} : { method: 'POST', body })).text();
+    expect(await ask('/batch', '{"operations":[{"set":"a","value":"1"},{"set":"b","value":"2"}]}')).to.match(/"outcome":"written"/);
+    expect(await ask('/import?id=x', '{"key":"c","value":"3"}\n')).to.match(/"type":"done","lines":1/);
+    await two.caughtUpWith(one);
+    const before = (await haproxy.countsOf('replicas'))['node2']!.succeeded;
+    expect(await ask('/mget', '{"keys":["a","c"]}')).to.match(/"value":"1".*"value":"3"/);
+    expect(await ask('/export')).to.match(/"count":3/);
+    expect(await ask('/import?id=x')).to.match(/"state":"done","lines":1/);
+    expect((await haproxy.countsOf('replicas'))['node2']!.succeeded - before, 'mget and export').to.equal(2);
+  });
+
   it('answers 503 to a write while there is no primary, which was carried out nowhere', async () => {
     await one.kill();
     await eventually(async () => !(await haproxy.countsOf('primary'))['node1']!.isUp);

@@ -6,11 +6,15 @@ import { type Position, formatPosition } from '../../lib/base/position.ts';
 import type { PromoteEvent, PromoteOptions } from '../../lib/failover/promote-events.ts';
 import type { TransportRequest, TransportResponse } from '../../lib/env/transport.ts';
 import type {
+  BatchResult,
+  BatchWrite,
+  BatchWriteOutcome,
   ForwardedResponse,
   NodeApi,
   NodeRole,
   NodeStatus,
   ReadResult,
+  TableExport,
   Verdict,
   WriteCondition,
   WriteDurability,
@@ -47,6 +51,14 @@ export class FakeNode implements NodeApi {
     return this.rows.get(key);
   }
 
+  readAll(keys: readonly string[], onValue: (value: string, index: number) => void = () => {}): readonly (ReadResult | undefined)[] {
+    return keys.map((key, index) => {
+      const found = this.read(key);
+      if (found !== undefined) onValue(found.value, index);
+      return found;
+    });
+  }
+
   writeRoute(): WriteRoute {
     if (!this.ready) throw new ShiplogError('not-ready', 'still loading the first snapshot');
     return this.route;
@@ -76,6 +88,57 @@ export class FakeNode implements NodeApi {
     this.lsn += 1;
     this.rows.set(operation.key, { value: operation.value, position: this.visiblePosition() });
     return this.#written(durability);
+  }
+
+  /** Every batch that came here, written or not. */
+  readonly batches: (readonly BatchWrite[])[] = [];
+
+  /** Whether the last batch had to be synced. */
+  askedSync = false;
+
+  async writeBatch(writes: readonly BatchWrite[], durability: WriteDurability = {}, { awaitsSync = false }: { readonly awaitsSync?: boolean } = {}): Promise<BatchResult> {
+    this.askedDurability = durability;
+    this.askedSync = awaitsSync;
+    this.batches.push(writes);
+    await this.beforeWrite();
+    for (const [index, { operation, condition }] of writes.entries()) {
+      const current = this.rows.get(operation.key)?.position ?? null;
+      if (!holds(condition, current)) return { outcome: 'precondition-failed', index, current };
+    }
+    const { ack = 'local' } = durability;
+    const results = writes.map(({ operation }): BatchWriteOutcome => {
+      if (operation.kind === 'delete' && !this.rows.delete(operation.key)) return { outcome: 'absent' };
+      this.lsn += 1;
+      if (operation.kind === 'put') this.rows.set(operation.key, { value: operation.value, position: this.visiblePosition() });
+      return { outcome: 'written', position: ack === 'memory' ? null : this.visiblePosition() };
+    });
+    return { outcome: 'written', position: ack === 'memory' ? null : this.visiblePosition(), ack: ack === 'all' ? 2 : ack, results };
+  }
+
+  /** Called before each row that is exported. */
+  beforeRow: () => Promise<void> = () => Promise.resolve();
+  openExports = 0;
+
+  exportTable(): Promise<TableExport> {
+    if (!this.ready) throw new ShiplogError('not-ready', 'still loading the first snapshot');
+    const rows = [...this.rows].map(([key, { value }]) => ({ key, value }));
+    const { beforeRow } = this;
+    this.openExports += 1;
+    return Promise.resolve({
+      clusterId: 'c'.repeat(32),
+      position: this.visiblePosition(),
+      rowCount: rows.length,
+      rows: async function* (prefix: string) {
+        for (const row of rows) {
+          await beforeRow();
+          if (row.key.startsWith(prefix)) yield row;
+        }
+      },
+      close: () => {
+        this.openExports -= 1;
+        return Promise.resolve();
+      },
+    });
   }
 
   #written({ ack = 'local' }: WriteDurability): WriteResult {

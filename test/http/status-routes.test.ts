@@ -17,7 +17,7 @@ describe('the routes for people, monitors and load balancers', () => {
     const response = await server.fetch('/');
     expect(response.headers.get('content-type')).to.equal('text/plain; charset=utf-8');
     const lines = (await response.text()).split('\n');
-    expect(lines[0]).to.match(/^Shiplog 0\.1\.0/);
+    expect(lines[0]).to.match(/^Shiplog 0\.2\.0/);
     expect(lines.length).to.be.below(25);
     expect(lines.join('\n')).to.include('curl http://127.0.0.1:4455/get/greeting');
   });

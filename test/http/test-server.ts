@@ -1,9 +1,12 @@
 import { expect } from 'chai';
 
+import { LIMITS } from '../../lib/base/limits.ts';
 import type { Clock } from '../../lib/env/clock.ts';
 import { type AppOptions, createApp } from '../../lib/http/app.ts';
+import { BodyBudget } from '../../lib/http/body-budget.ts';
 import { HttpListener, type ListenerLimits } from '../../lib/http/listener.ts';
 import { OpenStreams } from '../../lib/http/open-streams.ts';
+import { WriteGuard } from '../../lib/http/write-guard.ts';
 import type { LogFields, Logger } from '../../lib/observe/logger.ts';
 import { FakeNode } from './fake-node.ts';
 import { type RawAnswer, RawClient } from './raw-client.ts';
@@ -13,6 +16,9 @@ export interface TestServerOptions {
   readonly clock?: Clock;
   readonly app?: Partial<AppOptions>;
   readonly limits?: Partial<ListenerLimits>;
+  /** Default: with the fast path, as it is served. */
+  readonly isFast?: boolean;
+  readonly node?: FakeNode;
 }
 
 /** A real listener with the real application around a fake node. */
@@ -32,8 +38,7 @@ export class TestServer {
     this.errors = parts.errors;
   }
 
-  static async start({ clock = new RunningClock(), app = {}, limits = {} }: TestServerOptions = {}): Promise<TestServer> {
-    const node = new FakeNode();
+  static async start({ clock = new RunningClock(), app = {}, limits = {}, isFast = true, node = new FakeNode() }: TestServerOptions = {}): Promise<TestServer> {
     const streams = new OpenStreams();
     const errors: { message: string; fields: LogFields | undefined }[] = [];
     const logger: Logger = {
@@ -42,8 +47,11 @@ export class TestServer {
       warn: () => {},
       error: (message, fields) => void errors.push({ message, fields }),
     };
-    const handler = createApp({ node, clock, logger, streams, ...app }).callback();
-    const listener = new HttpListener({ host: '127.0.0.1', port: 0, handler, streams, clock, logger, limits });
+    const requestBodies = app.requestBodies ?? new BodyBudget(LIMITS.requestBodiesBytesMax);
+    const handler = createApp({ node, clock, logger, streams, ...app, requestBodies }).callback();
+    const guard = new WriteGuard(app.allowedHosts ?? []);
+    const fast = isFast ? { fast: { node, requestBodies, guard: () => guard } } : {};
+    const listener = new HttpListener({ host: '127.0.0.1', port: 0, handler, streams, clock, logger, limits, ...fast });
     const { port } = await listener.listen();
     return new TestServer({ node, listener, streams, port, errors });
   }

@@ -1,5 +1,6 @@
 import { rename } from 'node:fs/promises';
 import { expect } from 'chai';
+import { RawClient } from '../http/raw-client.ts';
 import { type Answer, type NodeProcess, TestCluster } from '../support/cluster.ts';
 
 describe('the main job', function () {
@@ -39,6 +40,18 @@ describe('the main job', function () {
         expect([answer.status, answer.body], node.name).to.deep.equal([200, 'val1']);
       }
     }
+  });
+
+  it('takes plain reads and writes on the fast path, as its metrics show', async () => {
+    const counted = async (): Promise<number> => Number(/^shiplog_http_requests_total\{path="fast"\} (\d+)$/m.exec(await (await fetch(`${primary.url}/metrics`)).text())?.[1]);
+    const before = await counted();
+    const client = await RawClient.open(Number(new URL(primary.url).port));
+    await client.send('POST /set/fast HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nyes');
+    expect((await client.answer())!.body).to.equal('OK');
+    await client.send('GET /get/fast HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    expect((await client.answer())!.body).to.equal('yes');
+    client.close();
+    expect(await counted()).to.equal(before + 2);
   });
 
   it('shows every write on the node through which it was made, always', async () => {

@@ -90,6 +90,17 @@ describe('createMetrics', () => {
     }
   });
 
+  it('shows requests by who answered them, and hand-overs by reason, each time as they are', async () => {
+    const metrics = create();
+    const counts = { fastRequests: 7, koaRequests: 2, handOvers: new Map([['field', 1], ['target', 0]]) };
+    metrics.readRequestsFrom(() => counts);
+    for (let time = 0; time < 2; time += 1) {
+      const text = await metrics.text();
+      expect(text).to.include('shiplog_http_requests_total{path="fast"} 7\nshiplog_http_requests_total{path="koa"} 2\n');
+      expect(text).to.include('shiplog_http_handovers_total{reason="field"} 1\nshiplog_http_handovers_total{reason="target"} 0\n');
+    }
+  });
+
   it('sorts what is measured into buckets that rise and are wide enough', async () => {
     const metrics = create();
     const histograms: [Histogram, string, number, number][] = [

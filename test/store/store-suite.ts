@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { isShiplogError } from '../../lib/base/errors.ts';
-import type { Store, StoredRow } from '../../lib/store/store.ts';
+import type { KeyedRow, Store, StoredRow, TableCopy } from '../../lib/store/store.ts';
 import { del, LogWriter, put, testEpoch } from '../support/log-writer.ts';
 import { digestOf } from '../support/memory-store.ts';
 
@@ -262,6 +262,49 @@ export function storeSuite(name: string, createFixture: () => Promise<StoreFixtu
       it('says that the store is closed', async () => {
         await store.close();
         expect(await rejection(rowsAfter(0))).to.match(/the store is closed/);
+      });
+    });
+
+    describe('asked for a copy', () => {
+      async function rowsOf(copy: TableCopy, prefix = ''): Promise<KeyedRow[]> {
+        const rows: KeyedRow[] = [];
+        for await (const row of copy.rows(prefix)) rows.push(row);
+        return rows;
+      }
+
+      it('gives all rows of one position in the order of the bytes of their keys, whatever is applied meanwhile', async () => {
+        const keys = [...range(2500).map((index) => `key ${index}`), 'é', 'z', '\0', '\uFFFD', '\u{1F600}', 'large'];
+        await store.apply([log.beginEpoch(1), log.write(...keys.map((key) => put(key, key === 'large' ? 'x'.repeat(3_000_000) : `of ${key}`)))]);
+        const expected = log.fold();
+        const copy = await store.copyTable(fixture.newPath());
+        expect([copy.lsn, copy.chain, copy.rowCount, copy.clusterId]).to.deep.equal([log.lsn, log.chain, keys.length, TEST_CLUSTER_ID]);
+        expect(copy.history.epochs).to.deep.equal(store.applied.history.epochs);
+        await store.apply([log.write(...keys.map((key) => del(key)), put('late', '1'))]);
+        const rows = await rowsOf(copy);
+        expect(new Map(rows.map(({ key, value, lsn }) => [key, { value, lsn }]))).to.deep.equal(expected);
+        const inOrder = keys.map((key) => Buffer.from(key)).toSorted((one, other) => Buffer.compare(one, other)).map(String);
+        expect(rows.map(({ key }) => key)).to.deep.equal(inOrder);
+        // Nobody waits for who reads the copy.
+        expect(await store.checkpoint()).to.include({ lsn: log.lsn });
+        await copy.close();
+      });
+
+      it('gives those with a prefix', async () => {
+        await store.apply([log.beginEpoch(1), log.write(...['a', 'a/', 'a/1', 'a/\u{10FFFF}', 'a/é', 'a0', 'A/1', '%'].map((key) => put(key, '1')))]);
+        const copy = await store.copyTable(fixture.newPath());
+        expect((await rowsOf(copy, 'a/')).map(({ key }) => key)).to.deep.equal(['a/', 'a/1', 'a/é', 'a/\u{10FFFF}']);
+        expect((await rowsOf(copy, '%')).map(({ key }) => key)).to.deep.equal(['%']);
+        expect(await rowsOf(copy, 'b')).to.deep.equal([]);
+        await copy.close();
+      });
+
+      it('ends with the store', async () => {
+        await store.apply([log.beginEpoch(1), log.write(put('a', '1'))]);
+        const copy = await store.copyTable(fixture.newPath());
+        await store.close();
+        expect(await rejection(rowsOf(copy))).to.match(/the store is closed/);
+        await copy.close();
+        expect(await rejection(store.copyTable(fixture.newPath()))).to.match(/the store is closed/);
       });
     });
 

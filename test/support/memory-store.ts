@@ -8,7 +8,7 @@ import { assert, ShiplogError } from '../../lib/base/errors.ts';
 import type { Batch } from '../../lib/base/operation.ts';
 import { type Clock, nextTurn } from '../../lib/env/clock.ts';
 import { type Disk, readWhole, writeFully } from '../../lib/env/disk.ts';
-import type { AppliedState, KeyedRow, SnapshotFile, Store, StoredRow, TableDigest } from '../../lib/store/store.ts';
+import type { AppliedState, KeyedRow, SnapshotFile, Store, StoredRow, TableCopy, TableDigest } from '../../lib/store/store.ts';
 import { TableDigester } from '../../lib/store/table-digest.ts';
 
 /** One state of the table. Never changed: each transaction makes the next one. */
@@ -189,6 +189,27 @@ export class MemoryStore implements Store {
       this.#assertOpen();
       if (lsn > afterLsn) yield { key, value, lsn };
     }
+  }
+
+  async copyTable(path: string): Promise<TableCopy> {
+    this.#assertOpen();
+    assert(!(await this.#options.disk.exists(path)), `${path} exists already`);
+    const { applied, rows } = this.#newest;
+    await nextTurn(this.#options.clock);
+    this.#assertOpen();
+    const open = (): void => this.#assertOpen();
+    const inOrder = [...rows].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    return {
+      ...applied,
+      rowCount: rows.size,
+      rows: async function* (prefix) {
+        for (const [key, { value, lsn }] of inOrder) {
+          open();
+          if (key.startsWith(prefix)) yield { key, value, lsn };
+        }
+      },
+      close: () => Promise.resolve(),
+    };
   }
 
   async close(): Promise<void> {

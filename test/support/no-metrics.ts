@@ -23,6 +23,7 @@ export function noMetrics(): Metrics & { gauges: () => NodeGauges } {
     readGaugesFrom: (read: () => NodeGauges): void => {
       metrics.gauges = read;
     },
+    readRequestsFrom: () => {},
     text: () => Promise.resolve(''),
     contentType: 'text/plain',
   };

@@ -8,8 +8,8 @@
  *
  *   acknowledged   answered 200: it must be there from now on
  *   absent         a delete that was answered 404: nothing was written
- *   refused        certainly not carried out: 4xx, 503, 507, or nobody took the connection
- *   unknown        sent, but the answer did not come or says that it is not known: both may be true
+ *   refused        certainly not carried out: 4xx but 410, 503, 507, or nobody took the connection
+ *   unknown        sent, but the answer did not come or says that it is not known, or that it was left behind (410)
  */
 export type Outcome = 'acknowledged' | 'absent' | 'refused' | 'unknown';
 

@@ -44,7 +44,7 @@ describe('WriteClient', () => {
   it('calls a connection that breaks after sending, and answers that do not know either, unknown', async () => {
     const client = await clientOf(createTcpServer((socket) => socket.once('data', () => socket.destroy())));
     expect((await client.write('k', 'v')).outcome).to.equal('unknown');
-    expect([500, 502, 504].map((status) => outcomeOfStatus(status, false))).to.deep.equal(Array(3).fill('unknown'));
+    expect([410, 500, 502, 504].map((status) => outcomeOfStatus(status, false))).to.deep.equal(Array(4).fill('unknown'));
   });
 
   it('refuses to read from a node that does not say what it has', async () => {

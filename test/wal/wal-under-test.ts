@@ -115,6 +115,7 @@ export const NO_METRICS: Metrics = {
   streamReconnects: ignore,
   snapshotsServed: ignore,
   readGaugesFrom: () => {},
+  readRequestsFrom: () => {},
   text: () => Promise.resolve(''),
   contentType: 'text/plain',
 };

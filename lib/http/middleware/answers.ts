@@ -1,10 +1,12 @@
 /** The outermost middleware: whatever happens inside, one proper answer goes out. */
-import { isShiplogError, messageOf } from '../../base/errors.ts';
+import { isShiplogError } from '../../base/errors.ts';
 import { formatPosition } from '../../base/position.ts';
 import type { NodeApi } from '../../node/node-api.ts';
 import type { Logger } from '../../observe/logger.ts';
+import { ETAG_HEADER, POSITION_HEADER } from '../data-answer.ts';
 import type { HttpContext, HttpMiddleware } from '../http-context.ts';
 import type { LingeringClose } from '../lingering-close.ts';
+import { type FailedRequest, logFailure } from '../failure-log.ts';
 import { problemOf } from '../problem.ts';
 import { ClientGoneError, announcesBody } from '../request-body.ts';
 import { type RequestTarget, isDataTarget } from '../request-target.ts';
@@ -26,12 +28,12 @@ export function answers({ node, logger, lingering }: AnswersOptions): HttpMiddle
     } catch (error) {
       if (error instanceof ClientGoneError || ctx.res.headersSent) {
         // Nobody left to tell, or half an answer is out: only the end of the connection can tell the truth.
-        if (!(error instanceof ClientGoneError)) logFailure(logger, ctx, error);
+        if (!(error instanceof ClientGoneError)) logFailure(logger, requestOf(ctx), error);
         ctx.respond = false;
         ctx.res.destroy();
         return;
       }
-      if (!isShiplogError(error) || error.status === 500) logFailure(logger, ctx, error);
+      if (!isShiplogError(error) || error.status === 500) logFailure(logger, requestOf(ctx), error);
       showProblem(ctx, error, node);
     }
     if (ctx.respond !== false && (lingering.has(ctx.req.socket) || (!ctx.req.complete && announcesBody(ctx.req)))) {
@@ -47,19 +49,13 @@ function showProblem(ctx: HttpContext, error: unknown, node: NodeApi): void {
   ctx.status = problem.status;
   ctx.set(problem.headers);
   // It was that of a representation which is not sent after all. A failed condition does name the current one.
-  if (problem.status !== 412) ctx.remove('ETag');
+  if (problem.status !== 412) ctx.remove(ETAG_HEADER);
   ctx.body = problem.body;
   // Undefined where the request was refused before its target was understood.
   const target = ctx.state.target as RequestTarget | undefined;
-  if (target !== undefined && isDataTarget(target)) ctx.set('Shiplog-Position', formatPosition(node.visiblePosition()));
+  if (target !== undefined && isDataTarget(target)) ctx.set(POSITION_HEADER, formatPosition(node.visiblePosition()));
 }
 
-/** Neither key nor value: the route tells enough. */
-function logFailure(logger: Logger, ctx: HttpContext, error: unknown): void {
-  logger.error('a request failed', {
-    method: ctx.method,
-    route: (ctx.state.target as RequestTarget | undefined)?.route,
-    error: messageOf(error),
-    ...(error instanceof Error && { stack: error.stack }),
-  });
+function requestOf(ctx: HttpContext): FailedRequest {
+  return { method: ctx.method, route: (ctx.state.target as RequestTarget | undefined)?.route };
 }

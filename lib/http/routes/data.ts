@@ -8,11 +8,12 @@ import type { Clock } from '../../env/clock.ts';
 import type { NodeApi, WriteCondition, WriteRoute } from '../../node/node-api.ts';
 import type { BodyBudget } from '../body-budget.ts';
 import { formatETag, judgeRead, writeConditionOf } from '../conditions.ts';
+import { ACK_HEADER, CONTENT_TYPES, DATA_HEADERS, ETAG_HEADER, POSITION_HEADER, WRITTEN_BODY, noSuchKey, positionAfterWrite } from '../data-answer.ts';
 import { FORWARDED_HEADER, forwardedRequest, relay } from '../forwarding.ts';
 import type { HttpContext, HttpState } from '../http-context.ts';
 import { decodeKey } from '../key.ts';
 import { LARGE_ANSWER_LENGTH, sendLargeAnswer } from '../large-answer.ts';
-import { type ValueFormat, negotiateFormat } from '../media-type.ts';
+import { negotiateFormat } from '../media-type.ts';
 import { type DataParameters, parametersOf } from '../parameters.ts';
 import { readRequestBody } from '../request-body.ts';
 import { bodyBytesMax, bodyKindOf, decodeValue } from '../value.ts';
@@ -37,10 +38,10 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
   function read(ctx: HttpContext, key: string): Promise<void> | undefined {
     const format = negotiateFormat(ctx.req.headers.accept);
     const found = node.read(key);
-    if (found === undefined) throw new ShiplogError('not-found', `there is no key ${shownKey(key)}`);
+    if (found === undefined) throw noSuchKey(key);
 
     setPosition(ctx, node);
-    ctx.set('ETag', formatETag(found.position, format));
+    ctx.set(ETAG_HEADER, formatETag(found.position, format));
     const verdict = judgeRead(ctx.req.headers, found.position, format);
     switch (verdict) {
       case 'not-modified':
@@ -94,7 +95,7 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
     if (route.kind === 'forward') {
       const response = await node.forward(route.primaryUrl, forwardedRequest(ctx, body, node.nodeId), durability);
       relay(ctx, response);
-      if (!ctx.res.hasHeader('Shiplog-Position')) setPosition(ctx, node);
+      if (!ctx.res.hasHeader(POSITION_HEADER)) setPosition(ctx, node);
       return;
     }
 
@@ -102,19 +103,16 @@ export function addDataRoutes(router: Router<HttpState>, options: DataRouteOptio
     setPosition(ctx, node);
     switch (result.outcome) {
       case 'written':
-        if (result.position !== null) {
-          if (operation.kind === 'put') ctx.set('ETag', formatETag(result.position, 'text'));
-          // A node that reseeds by now shows nothing; whoever passed this on has to show the write.
-          if (node.visiblePosition().lsn < result.position.lsn) ctx.set('Shiplog-Position', formatPosition(result.position));
-        }
-        ctx.set('Shiplog-Ack', String(result.ack));
+        ctx.set(POSITION_HEADER, formatPosition(positionAfterWrite(result, node.visiblePosition())));
+        if (result.position !== null && operation.kind === 'put') ctx.set(ETAG_HEADER, formatETag(result.position, 'text'));
+        ctx.set(ACK_HEADER, String(result.ack));
         ctx.set('Content-Type', CONTENT_TYPES.text);
-        ctx.body = 'OK';
+        ctx.body = WRITTEN_BODY;
         return;
       case 'absent':
-        throw new ShiplogError('not-found', `there is no key ${shownKey(operation.key)}`);
+        throw noSuchKey(operation.key);
       case 'precondition-failed':
-        if (result.current !== null) ctx.set('ETag', formatETag(result.current, 'text'));
+        if (result.current !== null) ctx.set(ETAG_HEADER, formatETag(result.current, 'text'));
         throw preconditionFailed(result.current);
       default:
         unreachable(result);
@@ -135,15 +133,7 @@ interface WriteTerms {
   readonly parameters: DataParameters;
 }
 
-const CONTENT_TYPES: Readonly<Record<ValueFormat, string>> = { text: 'text/plain; charset=utf-8', json: 'application/json' };
-
-const DATA_HEADERS = {
-  'Vary': 'Accept',
-  'Cache-Control': 'no-cache, no-transform',
-  'X-Content-Type-Options': 'nosniff',
-} as const;
-
-async function routeOfWrite(ctx: HttpContext, node: NodeApi): Promise<WriteRoute> {
+export async function routeOfWrite(ctx: HttpContext, node: NodeApi): Promise<WriteRoute> {
   const route = await node.writeRoute();
   const forwardedBy = ctx.req.headers[FORWARDED_HEADER];
   if (route.kind !== 'local' && forwardedBy !== undefined) {
@@ -154,7 +144,7 @@ async function routeOfWrite(ctx: HttpContext, node: NodeApi): Promise<WriteRoute
 }
 
 /** True where the answer is a redirect, and complete. */
-function redirected(ctx: HttpContext, node: NodeApi, route: WriteRoute): route is Extract<WriteRoute, { kind: 'redirect' }> {
+export function redirected(ctx: HttpContext, node: NodeApi, route: WriteRoute): route is Extract<WriteRoute, { kind: 'redirect' }> {
   if (route.kind !== 'redirect') return false;
   const location = `${route.primaryUrl.replace(/\/$/, '')}${ctx.state.target.raw}`;
   ctx.status = 307;
@@ -165,8 +155,8 @@ function redirected(ctx: HttpContext, node: NodeApi, route: WriteRoute): route i
   return true;
 }
 
-function setPosition(ctx: HttpContext, node: NodeApi): void {
-  ctx.set('Shiplog-Position', formatPosition(node.visiblePosition()));
+export function setPosition(ctx: HttpContext, node: NodeApi): void {
+  ctx.set(POSITION_HEADER, formatPosition(node.visiblePosition()));
 }
 
 function preconditionFailed(current: Position | null): ShiplogError {
@@ -174,8 +164,4 @@ function preconditionFailed(current: Position | null): ShiplogError {
     'precondition-failed',
     current === null ? 'the key does not exist' : `the last write of the key has the position ${formatPosition(current)}`,
   );
-}
-
-function shownKey(key: string): string {
-  return JSON.stringify(key.length > 100 ? `${key.slice(0, 100)}…` : key);
 }

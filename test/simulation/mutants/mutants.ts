@@ -25,7 +25,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'replication/log-receiver.ts', from: '    this.#pendingBytes += bytes.length;', to: '    this.#pendingBytes += bytes.length; this.received = header.firstLsn + header.operationCount - 1; this.#confirmable?.();' },
     ],
     plan: { ...POWER_CUTS, nodeCount: 2, acks: [[1, 1]], faults: [['power-cut', 3], ['long-outage', 1]], actions: [['promote-when-dead', 3], ['promote', 1]], actionMs: 300 },
-    caughtAt: 38,
+    caughtAt: 3,
   },
   {
     name: 'cached-tail-trusted',
@@ -52,7 +52,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'recovery takes a frame for whole whose header has survived, whatever became of its payload',
     edits: [{ file: 'wal/segment-reader.ts', from: 'const chain = crc32(payload, chainOverHeader(this.#window, start, this.#before.chain));', to: 'const { chain } = header;' }],
     plan: { ...POWER_CUTS, clientCount: 4, thinkMs: 30, valueBytes: 6_000 },
-    caughtAt: 6,
+    caughtAt: 2,
   },
   {
     name: 'directory-not-synced',
@@ -67,7 +67,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'the directory is not synced after the rename of a small file, so that promises and roles are forgotten',
     edits: [{ file: 'env/durable-file.ts', from: '  await disk.syncDirectory(directory);', to: '' }],
     plan: { ...SPLITS, faults: [['power-cut', 3], ['crash-at-disk-call', 3], ['partition', 1]], actions: [['promote', 3], ['promote-when-dead', 3]] },
-    caughtAt: 13,
+    caughtAt: 22,
   },
   {
     name: 'segment-names-not-synced',
@@ -82,7 +82,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'damage in what was durable is taken for a torn tail, and cut off',
     edits: [{ file: 'wal/wal-recovery.ts', from: 'if (mark.durable.lsn > lsn) refuse(', to: 'if (mark.durable.lsn < 0) refuse(' }],
     plan: { ...POWER_CUTS, faults: [['bit-rot', 3], ['power-cut', 1]], checkpointOperations: 1_000_000, checkpointIntervalMs: 1_000_000 },
-    caughtAt: 8,
+    caughtAt: 1,
   },
   {
     name: 'torn-tails-refused',
@@ -111,7 +111,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     plan: POWER_CUTS,
-    caughtAt: 6,
+    caughtAt: 1,
   },
   {
     name: 'lengths-believed',
@@ -122,7 +122,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/frame.ts', from: '    header.payloadBytes <= LIMITS.framePayloadBytesMax &&', to: '' },
     ],
     plan: FLIPPED_BITS,
-    caughtAt: 33,
+    caughtAt: 22,
   },
   {
     name: 'rows-do-not-come-with-their-position',
@@ -148,7 +148,7 @@ export const MUTANTS: readonly Mutant[] = [
     bug: 'B10',
     story: 'the log is cut at a checkpoint that has not made the table durable',
     environment: { wrapStore: (store) => withoutCheckpoints(store) },
-    caughtAt: 17,
+    caughtAt: 19,
   },
   {
     name: 'log-removed-above-the-checkpoint',
@@ -167,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'failover/promotion-plan.ts', from: '  if (announcedLsn > own.end.lsn) {\n', to: '  if (announcedLsn > own.end.lsn && own.history.current === undefined) {\n' },
     ],
     plan: { ...SPLITS, nodeCount: 4, faults: [['long-outage', 3], ['isolate', 3], ['freeze', 2]], actions: [['promote-when-dead', 1], ['promote', 1]] },
-    caughtAt: 34,
+    caughtAt: 20,
   },
   {
     name: 'silent-members-do-not-count',
@@ -223,7 +223,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/history-check.ts', from: '    if (current?.number === frame.epochNumber) return history;\n', to: '    if (firstLsn > 0) return history;\n' },
       { file: 'wal/history-check.ts', from: '  if (!continues || !isAtEnd) {\n', to: '  if (!continues && !isAtEnd && firstLsn < 0) {\n' },
     ],
-    caughtAt: 88,
+    caughtAt: 26,
   },
   {
     name: 'nothing-set-aside',
@@ -280,7 +280,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/wal.ts', from: "      if (source.type === 'operations') {\n        ({ wallMs } = source);\n        epochNumber = source.epoch.number;\n", to: "      if (source.operations.length > 0) {\n        ({ wallMs, epochNumber } = source.header ?? { wallMs: source.wallMs, epochNumber: source.epoch.number });\n" },
     ],
     plan: { nodeCount: 2, faults: [['cut', 1]], faultMs: 2_000, actions: [['promote', 1]], actionMs: 1_500 },
-    caughtAt: 2,
+    caughtAt: 1,
   },
   {
     name: 'received-frames-not-checked',
@@ -291,7 +291,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {', to: '  if (chain < 0) {' },
     ],
     plan: FLIPPED_BITS,
-    caughtAt: 1,
+    caughtAt: 7,
   },
   {
     name: 'late-confirmation-counts',
@@ -299,7 +299,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'a write that nobody confirmed in time is answered as if they had',
     edits: [{ file: 'commit/acknowledgements.ts', from: '          reject(late());\n', to: '          resolve(1);\n          void [reject, late];\n' }],
     plan: { ...SPLITS, faults: [['isolate', 3], ['long-outage', 2], ['kill', 1]], actions: [['promote', 2], ['promote-when-dead', 1]] },
-    caughtAt: 19,
+    caughtAt: 6,
   },
   {
     name: 'min-ignored',
@@ -324,7 +324,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'a 404 that rests on a delete of the same group is answered before that delete is durable',
     edits: [{ file: 'commit/group-commit.ts', from: 'if (earlier.has(operation.key) && write.awaitsSync) group.dependents.push(write);', to: 'if (earlier.size < 0) group.dependents.push(write);' }],
     plan: { ...POWER_CUTS, nodeCount: 2, keyCount: 2, deleteShare: 0.25, acks: [['local', 1]], operations: 900, diskMs: 20, thinkMs: 50, faultMs: 250 },
-    caughtAt: 2,
+    caughtAt: 1,
   },
 ];
 

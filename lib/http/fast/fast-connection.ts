@@ -1,0 +1,351 @@
+/**
+ * One connection as long as it brings hot requests only.
+ *
+ *   bytes ─▶ HotRequestReader ─▶ read: answered at once
+ *                          │ └─▶ write: answered when the node has it; answers go out in the order of requests
+ *                          └───▶ anything else: given to node:http, for good, as soon as all before it is answered
+ *
+ * What it holds is bounded: it reads on only while less than `UNSENT_BYTES_MAX` of answers and fewer than
+ * `PENDING_MAX` requests wait.
+ */
+import type { Socket } from 'node:net';
+
+import { unreachable } from '../../base/errors.ts';
+import { KIB } from '../../base/limits.ts';
+import type { WriteCondition } from '../../node/node-api.ts';
+import type { BodyReservation } from '../body-budget.ts';
+import { noSuchKey } from '../data-answer.ts';
+import { LARGE_ANSWER_LENGTH } from '../large-answer.ts';
+import { decodeValue } from '../value.ts';
+import type { FastPath, HandOverReason } from './fast-path.ts';
+import type { AnswerTerms, HotAnswer } from './hot-answers.ts';
+import { type HotRead, HotRequestReader, type HotWrite } from './hot-request.ts';
+
+/** An answer's place in the order; empty while the node works on it. */
+interface Slot {
+  answer: HotAnswer | undefined;
+}
+
+export const PENDING_MAX = 256;
+const UNSENT_BYTES_MAX = 64 * KIB;
+/** A request in more pieces than this is not worth being put together here. */
+const PIECES_MAX = 16;
+/** Beyond what clients are told, as in node:http: the last request may be on its way. */
+const KEEP_ALIVE_EXTRA_MS = 1_000;
+
+export class FastConnection {
+  readonly #socket: Socket;
+  readonly #path: FastPath;
+  readonly #reader: HotRequestReader;
+  /** Received and not taken yet. */
+  #rest: Buffer = EMPTY;
+  #restPieces = 0;
+  /** `#rest` is the beginning of a request. */
+  #isPartial = false;
+  /** For the body of the write that comes. */
+  #reservation: BodyReservation | undefined;
+  /** In the order of their requests. */
+  readonly #slots: Slot[] = [];
+  /** Of answers whose turn has not come. */
+  #slotBytes = 0;
+  #output = '';
+  #isOutputAscii = true;
+  #isTurnPlanned = false;
+  /** Why it is handed over once everything before is answered. */
+  #leaving: HandOverReason | undefined;
+  /** Takes no further request, and ends when all it has taken are answered. */
+  #isLast = false;
+  /** The client sends nothing more. */
+  #hasEnded = false;
+  #isGone = false;
+  #hasSpoken = false;
+  #wasActive = false;
+  #wasPartial = false;
+  #idleSinceMs: number;
+
+  constructor(socket: Socket, path: FastPath, nowMs: number) {
+    this.#socket = socket;
+    this.#path = path;
+    this.#reader = new HotRequestReader(path.limits.headBytesMax);
+    this.#idleSinceMs = nowMs;
+    for (const [event, listener] of this.#listeners()) socket.on(event, listener);
+  }
+
+  /** Looks for what takes too long. Never too early: what has happened since the last tick counts as just now. */
+  tick(nowMs: number): void {
+    const isStuck = this.#isPartial && this.#wasPartial && !this.#wasActive;
+    this.#wasPartial = this.#isPartial;
+    if (this.#wasActive || this.#isBusy || this.#socket.writableLength > 0) {
+      this.#wasActive = false;
+      this.#idleSinceMs = nowMs;
+      return;
+    }
+    if (isStuck) {
+      // node:http has a time-out for heads, and the application one for bodies.
+      this.#leave('slow');
+    } else if (!this.#isPartial && nowMs - this.#idleSinceMs >= this.#patienceMs) {
+      this.#socket.destroy();
+    }
+  }
+
+  /** Answers what it has taken, then ends. */
+  close(): void {
+    if (!this.#isBusy && this.#rest.length > 0) {
+      this.#leave('closing');
+      return;
+    }
+    this.#isLast = true;
+    this.#proceed();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  get #isBusy(): boolean {
+    return this.#slots.length > 0;
+  }
+
+  /** For a connection without a request. */
+  get #patienceMs(): number {
+    const { headersTimeoutMs, keepAliveTimeoutMs } = this.#path.limits;
+    return this.#hasSpoken ? keepAliveTimeoutMs + KEEP_ALIVE_EXTRA_MS : headersTimeoutMs;
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#hasSpoken = true;
+    this.#isPartial = false;
+    this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    this.#restPieces += 1;
+    this.#proceed();
+  };
+
+  readonly #onDrain = (): void => this.#proceed();
+
+  readonly #onEnd = (): void => {
+    this.#hasEnded = true;
+    if (this.#rest.length > 0) this.#leave('half-closed');
+    else this.close();
+  };
+
+  readonly #onError = (): void => void this.#socket.destroy();
+
+  readonly #onClose = (): void => {
+    this.#isGone = true;
+    this.#rest = EMPTY;
+    this.#reservation?.release();
+    this.#path.noteGone(this, this.#slots.length);
+  };
+
+  #listeners(): readonly (readonly [event: string, listener: (chunk: Buffer) => void])[] {
+    return [
+      ['data', this.#onData],
+      ['end', this.#onEnd],
+      ['drain', this.#onDrain],
+      ['error', this.#onError],
+      ['close', this.#onClose],
+    ];
+  }
+
+  #leave(reason: HandOverReason): void {
+    this.#leaving ??= reason;
+    this.#proceed();
+  }
+
+  /** Does what can be done now: takes requests, sends answers; then reads on, waits, leaves or ends. */
+  #proceed(): void {
+    if (this.#isGone || this.#socket.destroyed) return;
+    this.#collectAnswers();
+    if (this.#rest.length > 0 && !this.#isPartial && this.#mayTake()) this.#takeRequests();
+    this.#flush();
+    if (this.#leaving !== undefined) {
+      if (this.#isBusy) this.#socket.pause();
+      else this.#handOver(this.#leaving);
+    } else if (this.#isLast) {
+      if (this.#isBusy) this.#socket.pause();
+      else this.#socket.destroySoon();
+    } else if (this.#socket.writableNeedDrain || (this.#rest.length > 0 && !this.#isPartial)) {
+      this.#socket.pause();
+    } else if (this.#socket.isPaused()) {
+      this.#socket.resume();
+    }
+  }
+
+  #mayTake(): boolean {
+    if (this.#leaving !== undefined || this.#isLast) return false;
+    if (this.#output.length >= UNSENT_BYTES_MAX) this.#flush();
+    return this.#slots.length < PENDING_MAX && this.#slotBytes < UNSENT_BYTES_MAX && !this.#socket.writableNeedDrain;
+  }
+
+  #takeRequests(): void {
+    const bytes = this.#rest;
+    const text = bytes.toString('latin1');
+    let index = 0;
+    do {
+      const endIndex = this.#takeRequest(bytes, text, index);
+      if (endIndex === undefined) break;
+      index = endIndex;
+    } while (index < bytes.length && this.#mayTake());
+    if (index === 0) return;
+    this.#wasActive = true;
+    this.#restPieces = index === bytes.length ? 0 : 1;
+    this.#rest = index === bytes.length ? EMPTY : bytes.subarray(index);
+  }
+
+  /** @returns where the next one begins; undefined where this one is not to be taken, not here or not yet. */
+  #takeRequest(bytes: Buffer, text: string, index: number): number | undefined {
+    const request = this.#reader.next(text, index);
+    switch (request.kind) {
+      case 'read':
+        this.#leaving = this.#path.refusal ?? this.#read(request);
+        break;
+      case 'write':
+        // Whoever refuses by the head does so before the body is there.
+        this.#leaving = this.#path.refusal ?? this.#path.refusalOfWrite(request.host) ?? this.#reserve(request.endIndex - request.bodyIndex);
+        if (this.#leaving !== undefined) break;
+        if (request.endIndex > bytes.length) return this.#waitForMore();
+        this.#write(request, bytes);
+        break;
+      case 'foreign':
+        this.#leaving = request.reason;
+        return undefined;
+      case 'partial':
+        return this.#waitForMore();
+      default:
+        return unreachable(request);
+    }
+    if (this.#leaving !== undefined) return undefined;
+    this.#path.noteRequest();
+    return request.endIndex;
+  }
+
+  #waitForMore(): undefined {
+    this.#isPartial = true;
+    if (this.#restPieces > PIECES_MAX) this.#leaving = 'slow';
+  }
+
+  #read({ key, isHead }: HotRead): HandOverReason | undefined {
+    const { node, answers } = this.#path;
+    let answer: HotAnswer;
+    try {
+      const found = node.read(key);
+      if (found === undefined) throw noSuchKey(key);
+      if (!isHead && found.value.length >= LARGE_ANSWER_LENGTH) return 'large-answer';
+      answer = answers.found(found, node.visiblePosition(), { isHead, isLast: false });
+    } catch (error) {
+      answer = this.#path.problem({ method: isHead ? 'HEAD' : 'GET', route: '/get/' }, error, { isHead, isLast: false });
+    }
+    this.#answerNow(answer);
+    return undefined;
+  }
+
+  /** Of a body that is not all here yet, too: until it is handed over it is in memory. */
+  #reserve(bodyBytes: number): HandOverReason | undefined {
+    this.#reservation ??= this.#path.requestBodies.open();
+    return this.#reservation.growTo(bodyBytes) ? undefined : 'memory';
+  }
+
+  #takeReservation(): BodyReservation {
+    const reservation = this.#reservation!;
+    this.#reservation = undefined;
+    return reservation;
+  }
+
+  #write({ method, bodyKind, ...at }: HotWrite, bytes: Buffer): void {
+    const reservation = this.#takeReservation();
+    const request = { method, route: '/set/' };
+    // Copies, both: what the node keeps must not keep the chunk.
+    const key = bytes.toString('latin1', at.keyIndex, at.keyEndIndex);
+    let value: string;
+    try {
+      value = decodeValue(bodyKind, bytes.subarray(at.bodyIndex, at.endIndex));
+    } catch (error) {
+      reservation.release();
+      this.#answerNow(this.#path.problem(request, error, NOT_LAST));
+      return;
+    }
+    const slot: Slot = { answer: undefined };
+    this.#pushSlot(slot);
+    this.#path.node.write({ kind: 'put', key, value }, UNCONDITIONAL).then(
+      (result) => {
+        reservation.release();
+        this.#fill(slot, this.#path.written(result, this.#isLastSlot(slot)));
+      },
+      (error: unknown) => {
+        reservation.release();
+        this.#fill(slot, this.#path.problem(request, error, { isHead: false, isLast: this.#isLastSlot(slot) }));
+      },
+    );
+  }
+
+  /** What is known at once still has to wait for its turn. */
+  #answerNow(answer: HotAnswer): void {
+    if (!this.#isBusy) {
+      this.#append(answer);
+      return;
+    }
+    this.#pushSlot({ answer });
+    this.#slotBytes += answer.text.length;
+  }
+
+  #pushSlot(slot: Slot): void {
+    this.#slots.push(slot);
+    this.#path.notePending(1);
+  }
+
+  #isLastSlot(slot: Slot): boolean {
+    return this.#isLast && this.#slots.at(-1) === slot;
+  }
+
+  #fill(slot: Slot, answer: HotAnswer): void {
+    if (this.#isGone) return;
+    slot.answer = answer;
+    this.#slotBytes += answer.text.length;
+    if (this.#slots.length === 1) this.#proceed();
+    else this.#planTurn();
+  }
+
+  /** The other writes of a group are answered in the same turn: they share one write to the socket. */
+  #planTurn(): void {
+    if (this.#isTurnPlanned) return;
+    this.#isTurnPlanned = true;
+    this.#path.clock.defer(() => {
+      this.#isTurnPlanned = false;
+      this.#proceed();
+    });
+  }
+
+  #collectAnswers(): void {
+    if (!this.#isBusy) return;
+    const firstEmpty = this.#slots.findIndex(({ answer }) => answer === undefined);
+    const ready = this.#slots.splice(0, firstEmpty === -1 ? this.#slots.length : firstEmpty);
+    for (const { answer } of ready) {
+      this.#slotBytes -= answer!.text.length;
+      this.#append(answer!);
+    }
+    if (ready.length > 0) this.#path.notePending(-ready.length);
+  }
+
+  #append({ text, isAscii }: HotAnswer): void {
+    this.#output += text;
+    this.#isOutputAscii &&= isAscii;
+  }
+
+  #flush(): void {
+    if (this.#output === '') return;
+    this.#socket.write(this.#output, this.#isOutputAscii ? 'latin1' : 'utf8');
+    this.#output = '';
+    this.#isOutputAscii = true;
+  }
+
+  #handOver(reason: HandOverReason): void {
+    this.#isGone = true;
+    this.#reservation?.release();
+    for (const [event, listener] of this.#listeners()) this.#socket.off(event, listener);
+    this.#path.handOver(this, this.#socket, { reason, rest: this.#rest, hasEnded: this.#hasEnded });
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+const UNCONDITIONAL: WriteCondition = {};
+const NOT_LAST: AnswerTerms = { isHead: false, isLast: false };
