@@ -238,7 +238,8 @@ class Side {
     node.ready = circumstance !== 'not ready';
     if (circumstance === 'no memory') {
       taken = this.#budget.open();
-      taken.growTo(BUDGET_BYTES - this.#budget.usedBytes - 5);
+      // All of it: how much a request may find depends on when the one before it is answered.
+      taken.growTo(BUDGET_BYTES - this.#budget.usedBytes);
     }
     return () => {
       node.route = ordinary;
