@@ -67,6 +67,8 @@ export const LIMITS = {
   /** A request body must make progress at least this often. */
   bodyIdleMs: 10_000,
   cleanStopMs: 10_000,
+  /** Rows that were read lately. */
+  cacheBytes: 64 * MIB,
   membersMax: 1_000,
   /** Addresses of nodes that were members once. */
   formerUrlsMax: 16,

@@ -37,6 +37,7 @@ export async function startServedNode({ config, name, version, environment, logg
     replicaWrites: config.replicaWrites,
     segmentBytes: config.segmentBytes,
     checkpointOperations: config.checkpointOperations,
+    cacheBytes: config.cacheBytes,
     checkpointIntervalMs: config.checkpointIntervalMs,
     retention: { bytesMin: config.retentionBytesMin, msMin: config.retentionMsMin, bytesMax: config.retentionBytesMax, msMax: config.retentionMsMax },
     requestBodyBytes: () => requestBodies.usedBytes,

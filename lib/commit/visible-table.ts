@@ -13,9 +13,12 @@ import type { Logger } from '../observe/logger.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { Store, StoredRow, TableDigest } from '../store/store.ts';
 import type { LoggedBatch } from '../wal/wal.ts';
+import { RowCache } from './row-cache.ts';
 
 export interface VisibleTableOptions {
   readonly store: Store;
+  /** Memory for rows that were read lately; 0 = every read asks the store. */
+  readonly cacheBytes: number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -45,6 +48,7 @@ export class VisibleTable {
   readonly applied: Watermark;
   readonly #options: VisibleTableOptions;
   readonly #rows = new Map<string, PendingRow>();
+  readonly #cache: RowCache;
   #batches: LoggedBatch[] = [];
   #unappliedBytes = 0;
   #digestRequests: DigestRequest[] = [];
@@ -57,6 +61,7 @@ export class VisibleTable {
 
   constructor(options: VisibleTableOptions) {
     this.#options = options;
+    this.#cache = new RowCache(options.cacheBytes);
     this.visible = new Watermark('visible', options.store.applied.lsn);
     this.applied = new Watermark('applied', options.store.applied.lsn);
   }
@@ -67,8 +72,17 @@ export class VisibleTable {
 
   get(key: string): StoredRow | undefined {
     const pending = this.#rows.get(key);
-    if (pending === undefined) return this.#options.store.get(key);
+    if (pending === undefined) return this.#applied(key);
     return pending.value === null ? undefined : { value: pending.value, lsn: pending.lsn };
+  }
+
+  /** Of a key without a pending operation. */
+  #applied(key: string): StoredRow | undefined {
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) return cached;
+    const row = this.#options.store.get(key);
+    if (row !== undefined) this.#cache.keep(key, row);
+    return row;
   }
 
   /** Makes durable batches visible. */
@@ -76,8 +90,10 @@ export class VisibleTable {
     for (const batch of batches) {
       let lsn = batch.firstLsn;
       for (const operation of batch.operations) {
-        if (operation.kind === 'put') this.#rows.set(operation.key, { value: operation.value, lsn });
-        else if (operation.kind === 'delete') this.#rows.set(operation.key, { value: null, lsn });
+        if (operation.kind === 'put' || operation.kind === 'delete') {
+          this.#rows.set(operation.key, { value: operation.kind === 'put' ? operation.value : null, lsn });
+          this.#cache.drop(operation.key);
+        }
         lsn += 1;
       }
       this.#batches.push(batch);

@@ -93,6 +93,12 @@ export const OPTIONS = {
     description: 'auto, human or json; auto is human on a terminal, JSON lines otherwise',
   }),
 
+  cacheBytes: option({
+    type: size(0, 16 * GIB),
+    fallback: LIMITS.cacheBytes,
+    group: 'node',
+    description: 'memory for rows that were read lately; 0 keeps none',
+  }),
   segmentBytes: option({
     type: size(LIMITS.segmentBytesMin, 1 * GIB),
     fallback: LIMITS.segmentBytes,

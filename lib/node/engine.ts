@@ -49,6 +49,7 @@ export class Engine {
     this.wal = wal;
     this.table = new VisibleTable({
       store,
+      cacheBytes: options.node.cacheBytes,
       clock: environment.clock,
       logger,
       metrics,

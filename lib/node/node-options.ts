@@ -20,6 +20,8 @@ export interface NodeOptions {
   readonly isNewCluster: boolean;
   readonly replicaWrites: 'forward' | 'redirect' | 'reject';
   readonly segmentBytes: number;
+  /** Memory for rows that were read lately; 0 = none is kept. */
+  readonly cacheBytes: number;
   readonly checkpointOperations: number;
   readonly checkpointIntervalMs: number;
   readonly retention: { readonly bytesMin: number; readonly msMin: number; readonly bytesMax: number; readonly msMax: number };

@@ -232,6 +232,7 @@ export class SimulatedMachine {
       replicaWrites: 'forward',
       segmentBytes: plan.segmentBytes,
       checkpointOperations: plan.checkpointOperations,
+      cacheBytes: 4_000,
       checkpointIntervalMs: plan.checkpointIntervalMs,
       retention: plan.retention,
       live: { readyLagMs: 5_000, forwardTimeoutMs: 5_000, queueBytesMax: 1 << 26, ackDefault: 'local', ackMinimum: 'local' },

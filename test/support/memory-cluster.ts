@@ -121,6 +121,8 @@ export class Machine {
       replicaWrites: 'forward',
       segmentBytes: 4096,
       checkpointOperations: 50,
+      // So small that rows come and go.
+      cacheBytes: 4_000,
       checkpointIntervalMs: 1_000,
       retention: { bytesMin: 1 << 20, msMin: 0, bytesMax: 1 << 30, msMax: 3_600_000 },
       live: { readyLagMs: 5_000, forwardTimeoutMs: 5_000, queueBytesMax: 1 << 26, ackDefault: 'local', ackMinimum: 'local' },
