@@ -1,4 +1,4 @@
-/** What common clients send by default: read off the wire, and for Go and hey out of their sources. */
+/** What common clients send by default: read off the wire; those of Go and hey as their documentation and habits have it. */
 
 export interface ClientHead {
   readonly client: string;
