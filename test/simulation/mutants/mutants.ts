@@ -322,7 +322,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'refusals-do-not-wait',
     bug: 'B26',
     story: 'a 404 that rests on a delete of the same group is answered before that delete is durable',
-    edits: [{ file: 'commit/group-commit.ts', from: 'if (earlier.has(operation.key) && write.awaitsSync) group.dependents.push(write);', to: 'if (earlier.size < 0) group.dependents.push(write);' }],
+    edits: [{ file: 'commit/group-commit.ts', from: 'if (earlier.has(operation.key) && write.awaitsSync) dependents.push(write);', to: 'if (earlier.size < 0) dependents.push(write);' }],
     plan: { ...POWER_CUTS, nodeCount: 2, keyCount: 2, deleteShare: 0.25, acks: [['local', 1]], operations: 900, diskMs: 20, thinkMs: 50, faultMs: 250 },
     caughtAt: 1,
   },
