@@ -66,9 +66,9 @@ export class LogSender {
     this.#watchSilence();
   }
 
-  /** Drops the record of a node that left the members. */
+  /** Drops the record of a node that left the members; of one that came back meanwhile, and is a member again, it stays. */
   forget(nodeId: string): void {
-    this.#followers.delete(nodeId);
+    if (this.#followers.get(nodeId)?.streamId === null) this.#followers.delete(nodeId);
   }
 
   get isClosed(): boolean {

@@ -224,6 +224,24 @@ describe('LogSender', () => {
     await stream.leave();
   });
 
+  it('goes on counting a node that came back while somebody was having it forgotten', async () => {
+    const { clock, members, sender, serve, confirmationCount } = await senderUnderTest();
+    const known = `after=0&node=${nodeId(1)}&name=r&advertise=${encodeURIComponent('http://r')}`;
+    const stream = reader(await serve(known));
+    await kindsUntil(stream, clock, (kinds) => kinds.includes('heartbeat'));
+    // The order to forget it was given before it came, and comes to its end now.
+    sender.forget(nodeId(1));
+    expect(members.all.map((member) => member.nodeId)).to.include(nodeId(1));
+    const streamId = sender.followers.find((follower) => follower.nodeId === nodeId(1))?.streamId;
+    expect(streamId, 'its live stream').to.be.a('string');
+    const line = encodeConfirmation({ epochId: EPOCH.id, durableLsn: 0, appliedLsn: 0, isReady: true, membersDigest: '' });
+    await clock.until(sender.takeConfirmations({ method: 'POST', target: `/peer/confirm?stream=${streamId}`, headers: {}, body: (async function* () { yield line; })() }));
+    expect(confirmationCount()).to.equal(1);
+    await stream.leave();
+    sender.forget(nodeId(1));
+    expect(sender.followers).to.deep.equal([]);
+  });
+
   it('believes no confirmation of which a bit has flipped', async () => {
     const { test, clock, serve, sender, confirmationCount } = await senderUnderTest();
     for (let index = 0; index < 5; index += 1) await clock.until(test.put(`k${index}`, 'v'));
