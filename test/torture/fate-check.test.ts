@@ -51,6 +51,14 @@ describe('fate check', () => {
     expect(judge({ writes: [refused], setAside: [THERE], mayBeSetAside: true })).to.deep.equal(['phantom']);
   });
 
+  it('wants a write that was left behind to be in a salvage file, where that may be, and nowhere else', () => {
+    const leftBehind = write('k', 'v', { outcome: 'left-behind' });
+    expect(judge({ writes: [leftBehind], setAside: [THERE], mayBeSetAside: true })).to.deep.equal([]);
+    expect(judge({ writes: [leftBehind], setAside: [THERE] })).to.deep.equal(['lost']);
+    expect(judge({ writes: [leftBehind], mayBeSetAside: true })).to.deep.equal(['lost']);
+    expect(judge({ writes: [leftBehind], surviving: [THERE], mayBeSetAside: true })).to.deep.equal(['phantom']);
+  });
+
   it('accepts every single fate of an unknown write, and tells it', () => {
     const unknown = write('k', 'v', { outcome: 'unknown' });
     expect(judge({ writes: [unknown] })).to.deep.equal([]);

@@ -83,6 +83,10 @@ function judge(
     case 'refused':
     case 'absent':
       return found === undefined ? undefined : { kind: 'phantom', what: `is there at ${found}` };
+    case 'left-behind':
+      if (positions[0] !== undefined) return { kind: 'phantom', what: `is in the history at ${found}` };
+      if (found === undefined) return { kind: 'lost', what: 'is in no salvage file' };
+      return mayBeSetAside ? undefined : { kind: 'lost', what: `is only in a salvage file, at ${found}` };
     case 'acknowledged':
       if (found === undefined) return { kind: 'lost', what: 'is neither in the history nor in a salvage file' };
       if (positions[0] === undefined && !mayBeSetAside) return { kind: 'lost', what: `is only in a salvage file, at ${found}` };

@@ -9,9 +9,10 @@
  *   acknowledged   answered 200: it must be there from now on
  *   absent         a delete that was answered 404: nothing was written
  *   refused        certainly not carried out: 4xx but 410, 503, 507, or nobody took the connection
- *   unknown        sent, but the answer did not come or says that it is not known, or that it was left behind (410)
+ *   left-behind    carried out as durably as asked for, and then lost to a failover: 410
+ *   unknown        sent, but the answer did not come or says that it is not known: both may be true
  */
-export type Outcome = 'acknowledged' | 'absent' | 'refused' | 'unknown';
+export type Outcome = 'acknowledged' | 'absent' | 'refused' | 'left-behind' | 'unknown';
 
 export interface WriteRecord {
   readonly round: number;

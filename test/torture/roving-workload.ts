@@ -56,7 +56,7 @@ export class RovingWorkload {
       const answer = await clients[home]!.write(record.key, record.value);
       history.end(record, answer);
       load.count(answer.outcome);
-      if (answer.outcome === 'refused' || answer.outcome === 'unknown') {
+      if (answer.outcome !== 'acknowledged' && answer.outcome !== 'absent') {
         home = (home + 1) % clients.length;
         await sleep(REFUSED_PAUSE_MS);
         continue;

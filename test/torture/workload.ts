@@ -53,7 +53,7 @@ export class Workload {
       const answer = await client.write(record.key, record.value);
       this.#history.end(record, answer);
       load.count(answer.outcome);
-      await sleep(answer.outcome === 'refused' || answer.outcome === 'unknown' ? REFUSED_PAUSE_MS : this.#random.uniform() * PAUSE_MS_MAX);
+      await sleep(answer.outcome !== 'acknowledged' && answer.outcome !== 'absent' ? REFUSED_PAUSE_MS : this.#random.uniform() * PAUSE_MS_MAX);
     }
     client.close();
   }
@@ -81,7 +81,7 @@ export function padded(start: string, random: SeededRandom): string {
 /** The writers of one round, while they run. */
 export class Load {
   readonly #writers: Promise<void>[] = [];
-  readonly #counts: Record<Outcome, number> = { acknowledged: 0, absent: 0, refused: 0, unknown: 0 };
+  readonly #counts: Record<Outcome, number> = { acknowledged: 0, absent: 0, refused: 0, 'left-behind': 0, unknown: 0 };
   #isStopping = false;
 
   get isStopping(): boolean {

@@ -96,8 +96,7 @@ export class WriteClient {
 export function outcomeOfStatus(status: number, isDelete: boolean): Answer['outcome'] {
   if (status === 200) return 'acknowledged';
   if (status === 404 && isDelete) return 'absent';
-  // It was carried out, and a failover has left it behind: then it is in a salvage file.
-  if (status === 410) return 'unknown';
+  if (status === 410) return 'left-behind';
   if ((status >= 400 && status < 500) || status === 503 || status === 507) return 'refused';
   return 'unknown';
 }
