@@ -1,48 +1,235 @@
 /**
- * Rows that were read lately, so that a hot key costs no read of the store. Two generations: what is read
- * goes into the young one; when that holds half of the bound it becomes the old one, and the old one is
- * dropped. So a row stays as long as it is read once in a while, and no list has to be kept in order.
+ * Rows that were read lately, as bytes in one block of memory: a hot key costs no read of the store, and
+ * a million of them nothing for the garbage collector to look at.
+ *
+ *   ring    entry ▸ entry ▸ … ▸ head ▸ (free) ▸ tail ▸ entry ▸ … ▸ lapEnd
+ *   entry   hash u32 | key bytes u32 | value bytes u32 | LSN u32 low, u32 high | key | value | to a multiple of 4
+ *   index   buckets of 8 slots: hash u32 | 1 + (place of the entry) / 4, 0 = free
+ *
+ * New rows are written at the head and take the place of the oldest. A row that is read when its turn is
+ * near is written anew, so what is read once in a while stays. A bucket that is full forgets one row: it
+ * is only a cache. Keys with characters beyond ASCII are not kept: then a character is a byte, and whoever
+ * has the bytes of a request finds the row without making a string of them.
  */
+import { KIB } from '../base/limits.ts';
 import type { StoredRow } from '../store/store.ts';
 
-/** What a row takes beside its characters: two map entries, strings and an object. */
-const ROW_OVERHEAD_BYTES = 200;
+const ENTRY_HEADER_BYTES = 20;
+const HASH = 0;
+const KEY_BYTES = 1;
+const VALUE_BYTES = 2;
+const LSN_LOW = 3;
+const LSN_HIGH = 4;
+
+const BUCKET_SLOTS = 8;
+const SLOT_WORDS = 2;
+const BUCKET_BYTES = 4 * SLOT_WORDS * BUCKET_SLOTS;
+/** At most; at least half of that. An entry has 24 bytes and more, mostly about 80, and a slot has 8. */
+const INDEX_SHARE = 1 / 4;
+/** Larger rows cost so much to send that reading them doesn't matter. */
+const ENTRY_BYTES_MAX = 64 * KIB;
 
 export class RowCache {
-  readonly #generationBytesMax: number;
-  #young = new Map<string, StoredRow>();
-  #old = new Map<string, StoredRow>();
-  #youngBytes = 0;
+  /** Keys and values stand here. A place is valid until the next call that finds, keeps or drops. */
+  readonly bytes: Buffer;
+  readonly #words: Uint32Array;
+  readonly #slots: Uint32Array;
+  readonly #bucketMask: number;
+  readonly #entryBytesMax: number;
+  /** Where the next entry goes. */
+  #head = 0;
+  /** The oldest entry of the last lap; all before it and behind the head is free. */
+  #tail = 0;
+  /** Where the last lap ended. */
+  #lapEnd = 0;
 
-  /** @param bytesMax about that much memory in all; 0 = keeps nothing. */
+  /** @param bytesMax memory in all; it is taken as it is needed. Too little for a bucket and a row = keeps nothing. */
   constructor(bytesMax: number) {
-    this.#generationBytesMax = bytesMax / 2;
+    const buckets = bytesMax < 1 * KIB ? 0 : 2 ** Math.floor(Math.log2((bytesMax * INDEX_SHARE) / BUCKET_BYTES));
+    const ringBytes = buckets === 0 ? 0 : Math.floor((bytesMax - buckets * BUCKET_BYTES) / 4) * 4;
+    const ring = new ArrayBuffer(ringBytes);
+    this.bytes = Buffer.from(ring);
+    this.#words = new Uint32Array(ring);
+    this.#slots = new Uint32Array(buckets * BUCKET_SLOTS * SLOT_WORDS);
+    this.#bucketMask = buckets - 1;
+    this.#entryBytesMax = Math.min(ENTRY_BYTES_MAX, ringBytes / 4);
   }
 
   get(key: string): StoredRow | undefined {
-    const row = this.#young.get(key);
-    if (row !== undefined) return row;
-    const oldRow = this.#old.get(key);
-    if (oldRow !== undefined) this.keep(key, oldRow);
-    return oldRow;
+    const found = this.#placeOf(key);
+    if (found === undefined) return undefined;
+    const place = this.#used(found);
+    return { value: this.bytes.toString('utf8', this.valueStartAt(place), this.valueEndAt(place)), lsn: this.lsnAt(place) };
+  }
+
+  /** @returns the place of the row whose key is `source[start, end)`. */
+  find(source: Uint8Array, start: number, end: number): number | undefined {
+    if (this.#slots.length === 0) return undefined;
+    let hash = HASH_SEED;
+    for (let index = start; index < end; index += 1) hash = Math.imul(hash ^ source[index]!, HASH_FACTOR);
+    hash = finished(hash);
+    const { bytes } = this;
+    const words = this.#words;
+    for (let slot = this.#bucketOf(hash), left = BUCKET_SLOTS; left > 0; slot += SLOT_WORDS, left -= 1) {
+      const place = this.#placeIn(slot, hash);
+      if (place === undefined || words[place / 4 + KEY_BYTES] !== end - start) continue;
+      let at = place + ENTRY_HEADER_BYTES;
+      let index = start;
+      while (index < end && bytes[at] === source[index]) {
+        at += 1;
+        index += 1;
+      }
+      if (index === end) return this.#used(place);
+    }
+    return undefined;
+  }
+
+  lsnAt(place: number): number {
+    const word = place / 4;
+    return this.#words[word + LSN_HIGH]! * 2 ** 32 + this.#words[word + LSN_LOW]!;
+  }
+
+  valueStartAt(place: number): number {
+    return place + ENTRY_HEADER_BYTES + this.#words[place / 4 + KEY_BYTES]!;
+  }
+
+  valueEndAt(place: number): number {
+    return this.valueStartAt(place) + this.#words[place / 4 + VALUE_BYTES]!;
   }
 
   keep(key: string, row: StoredRow): void {
-    // Two bytes a character at worst.
-    const bytes = ROW_OVERHEAD_BYTES + 2 * (key.length + row.value.length);
-    if (bytes > this.#generationBytesMax) return;
-    if (this.#youngBytes + bytes > this.#generationBytesMax) {
-      this.#old = this.#young;
-      this.#young = new Map();
-      this.#youngBytes = 0;
-    }
-    this.#young.set(key, row);
-    this.#youngBytes += bytes;
+    this.drop(key);
+    const hash = hashOf(key);
+    const valueBytes = Buffer.byteLength(row.value);
+    const size = entrySize(key.length, valueBytes);
+    if (hash === undefined || size > this.#entryBytesMax) return;
+    const place = this.#makeRoom(size);
+    const word = place / 4;
+    this.#words[word + HASH] = hash;
+    this.#words[word + KEY_BYTES] = key.length;
+    this.#words[word + VALUE_BYTES] = valueBytes;
+    this.#words[word + LSN_LOW] = row.lsn >>> 0;
+    this.#words[word + LSN_HIGH] = Math.floor(row.lsn / 2 ** 32);
+    this.bytes.write(key, place + ENTRY_HEADER_BYTES, 'latin1');
+    this.bytes.write(row.value, place + ENTRY_HEADER_BYTES + key.length, 'utf8');
+    this.#setSlot(hash, place);
   }
 
   /** The row changes: whoever asks next has to look. */
   drop(key: string): void {
-    this.#young.delete(key);
-    this.#old.delete(key);
+    const place = this.#placeOf(key);
+    if (place !== undefined) this.#clearSlot(place);
   }
+
+  #placeOf(key: string): number | undefined {
+    if (this.#slots.length === 0) return undefined;
+    const hash = hashOf(key);
+    if (hash === undefined) return undefined;
+    for (let slot = this.#bucketOf(hash), left = BUCKET_SLOTS; left > 0; slot += SLOT_WORDS, left -= 1) {
+      const place = this.#placeIn(slot, hash);
+      if (place === undefined || this.#words[place / 4 + KEY_BYTES] !== key.length) continue;
+      const at = place + ENTRY_HEADER_BYTES;
+      let index = 0;
+      while (index < key.length && this.bytes[at + index] === key.charCodeAt(index)) index += 1;
+      if (index === key.length) return place;
+    }
+    return undefined;
+  }
+
+  #bucketOf(hash: number): number {
+    return (hash & this.#bucketMask) * (BUCKET_SLOTS * SLOT_WORDS);
+  }
+
+  /** Of a slot that holds this hash. */
+  #placeIn(slot: number, hash: number): number | undefined {
+    if (this.#slots[slot] !== hash) return undefined;
+    const reference = this.#slots[slot + 1]!;
+    return reference === 0 ? undefined : (reference - 1) * 4;
+  }
+
+  #setSlot(hash: number, place: number): void {
+    const bucket = this.#bucketOf(hash);
+    // Of a full bucket any will do.
+    let slot = bucket + ((hash >>> 29) & (BUCKET_SLOTS - 1)) * SLOT_WORDS;
+    for (let index = 0; index < BUCKET_SLOTS; index += 1) {
+      if (this.#slots[bucket + index * SLOT_WORDS + 1] !== 0) continue;
+      slot = bucket + index * SLOT_WORDS;
+      break;
+    }
+    this.#slots[slot] = hash;
+    this.#slots[slot + 1] = place / 4 + 1;
+  }
+
+  /** An entry without a slot is not found any more; its bytes are used again when their turn comes. */
+  #clearSlot(place: number): void {
+    const bucket = this.#bucketOf(this.#words[place / 4 + HASH]!);
+    for (let index = 0; index < BUCKET_SLOTS; index += 1) {
+      const slot = bucket + index * SLOT_WORDS;
+      if (this.#slots[slot + 1] === place / 4 + 1) this.#slots[slot + 1] = 0;
+    }
+  }
+
+  /** A row that would soon be overwritten is written at the head again. @returns its place now. */
+  #used(place: number): number {
+    const ahead = place >= this.#head ? place - this.#head : place - this.#head + this.bytes.length;
+    if (ahead >= this.bytes.length / 4) return place;
+    const word = place / 4;
+    const hash = this.#words[word + HASH]!;
+    const size = entrySize(this.#words[word + KEY_BYTES]!, this.#words[word + VALUE_BYTES]!);
+    this.#clearSlot(place);
+    // Room may be made of its own bytes, but nothing is written yet: they are still there.
+    const newPlace = this.#makeRoom(size);
+    this.bytes.copyWithin(newPlace, place, place + size);
+    this.#setSlot(hash, newPlace);
+    return newPlace;
+  }
+
+  /** @returns where the next `size` bytes are free; the head is behind them. */
+  #makeRoom(size: number): number {
+    if (this.#head + size > this.bytes.length) {
+      // An entry is never split.
+      this.#forgetBefore(this.#lapEnd);
+      this.#lapEnd = this.#head;
+      this.#head = 0;
+      this.#tail = 0;
+    }
+    const place = this.#head;
+    this.#head += size;
+    this.#forgetBefore(Math.min(this.#head, this.#lapEnd));
+    return place;
+  }
+
+  /** Of the last lap. */
+  #forgetBefore(end: number): void {
+    while (this.#tail < end) {
+      const word = this.#tail / 4;
+      const size = entrySize(this.#words[word + KEY_BYTES]!, this.#words[word + VALUE_BYTES]!);
+      this.#clearSlot(this.#tail);
+      this.#tail += size;
+    }
+  }
+}
+
+function entrySize(keyBytes: number, valueBytes: number): number {
+  return (ENTRY_HEADER_BYTES + keyBytes + valueBytes + 3) & ~3;
+}
+
+// FNV-1a. Whoever chooses keys that collide gets no more than a cold cache.
+const HASH_SEED = 0x811c9dc5;
+const HASH_FACTOR = 0x01000193;
+
+/** Undefined with a character that is more than a byte. */
+function hashOf(key: string): number | undefined {
+  let hash = HASH_SEED;
+  for (let index = 0; index < key.length; index += 1) {
+    const code = key.charCodeAt(index);
+    if (code > 0x7f) return undefined;
+    hash = Math.imul(hash ^ code, HASH_FACTOR);
+  }
+  return finished(hash);
+}
+
+/** The low bits choose the bucket: let the high ones have a say. */
+function finished(hash: number): number {
+  return (hash ^ (hash >>> 15)) >>> 0;
 }

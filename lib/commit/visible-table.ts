@@ -70,6 +70,11 @@ export class VisibleTable {
     return this.#unappliedBytes;
   }
 
+  /** Applied rows that were read lately; of a key that is found there, nothing is pending. */
+  get cachedRows(): RowCache {
+    return this.#cache;
+  }
+
   get(key: string): StoredRow | undefined {
     const pending = this.#rows.get(key);
     if (pending === undefined) return this.#applied(key);

@@ -14,6 +14,7 @@ import type { Store } from '../store/store.ts';
 import { Scrubber } from '../wal/scrubber.ts';
 import { Wal } from '../wal/wal.ts';
 import type { Current } from './data-directory.ts';
+import type { CachedRows, HotReads } from './node-api.ts';
 import type { NodeOptions } from './node-options.ts';
 
 export interface EngineOptions {
@@ -27,7 +28,7 @@ export interface EngineOptions {
 
 const RETENTION_INTERVAL_MS = 60_000;
 
-export class Engine {
+export class Engine implements HotReads {
   readonly clusterId: string;
   readonly wal: Wal;
   readonly store: Store;
@@ -131,6 +132,18 @@ export class Engine {
 
   get history(): EpochHistory {
     return this.wal.history;
+  }
+
+  get rows(): CachedRows {
+    return this.table.cachedRows;
+  }
+
+  get visibleLsn(): number {
+    return this.table.visible.lsn;
+  }
+
+  noteRead(): void {
+    this.#options.node.metrics.readsServed.increment();
   }
 
   #checkpointed(point: LogPoint): void {

@@ -17,6 +17,27 @@ export interface ReadResult {
   readonly position: Position;
 }
 
+/** Rows in memory, found by the bytes of their keys. What a place says is valid until the next `find`, and within this turn. */
+export interface CachedRows {
+  /** Keys and values, UTF-8. */
+  readonly bytes: Buffer;
+  /** @returns the place of the row whose key is `source[start, end)`; undefined where it has to be read. */
+  find(source: Uint8Array, start: number, end: number): number | undefined;
+  /** LSN of the row's last write. */
+  lsnAt(place: number): number;
+  valueStartAt(place: number): number;
+  valueEndAt(place: number): number;
+}
+
+/** What a read is answered with, without a string or an object in between. */
+export interface HotReads {
+  readonly rows: CachedRows;
+  readonly history: EpochHistory;
+  readonly visibleLsn: number;
+  /** Counts a read that was answered. */
+  noteRead(): void;
+}
+
 /** A condition on the position of the key's last write. `*` = the key exists. */
 export interface WriteCondition {
   /** The write happens only if the key's position is one of these. */
@@ -88,6 +109,9 @@ export interface NodeApi {
 
   /** @throws ShiplogError `not-ready` while there is no consistent state. */
   read(key: string): ReadResult | undefined;
+
+  /** For reads of what is in memory; undefined while there is no consistent state. */
+  hotReads(): HotReads | undefined;
 
   /**
    * Several reads of one state, in the order of the keys. `onValue` may throw: nothing more is read then.

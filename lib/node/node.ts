@@ -36,7 +36,7 @@ import { DataDirectory, type Fence } from './data-directory.ts';
 import { Engine } from './engine.ts';
 import { judgePosition } from './judge-position.ts';
 import { forwardWrite } from './forwarding.ts';
-import type { BatchResult, BatchWrite, ForwardedResponse, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, TableExport, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
+import type { BatchResult, BatchWrite, ForwardedResponse, HotReads, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, TableExport, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
 import type { LiveNodeOptions, NodeOptions } from './node-options.ts';
 import { findUpstream } from './peer-search.ts';
 import { serveDigest } from './digest-route.ts';
@@ -826,6 +826,10 @@ export class Node implements NodeApi {
     const row = this.#readRow(engine, key);
     this.#options.metrics.readsServed.increment();
     return row === undefined ? undefined : { value: row.value, position: engine.history.positionOf(row.lsn) };
+  }
+
+  hotReads(): HotReads | undefined {
+    return servesReads(this.#state) ? this.#engine : undefined;
   }
 
   readAll(keys: readonly string[], onValue: (value: string, index: number) => void = () => {}): readonly (ReadResult | undefined)[] {

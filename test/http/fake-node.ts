@@ -10,6 +10,7 @@ import type {
   BatchWrite,
   BatchWriteOutcome,
   ForwardedResponse,
+  HotReads,
   NodeApi,
   NodeRole,
   NodeStatus,
@@ -44,6 +45,11 @@ export class FakeNode implements NodeApi {
 
   visiblePosition(): Position {
     return { epochNumber: 1, epochTag: 'c04d', lsn: this.lsn };
+  }
+
+  /** Nothing is in memory. */
+  hotReads(): HotReads | undefined {
+    return undefined;
   }
 
   read(key: string): ReadResult | undefined {

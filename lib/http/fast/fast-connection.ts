@@ -20,6 +20,7 @@ import { decodeValue } from '../value.ts';
 import type { FastPath, HandOverReason } from './fast-path.ts';
 import type { AnswerTerms, HotAnswer } from './hot-answers.ts';
 import { type HotRead, HotRequestReader, type HotWrite } from './hot-request.ts';
+import { ReadShortcut } from './read-shortcut.ts';
 
 /** An answer's place in the order; empty while the node works on it. */
 interface Slot {
@@ -37,6 +38,7 @@ export class FastConnection {
   readonly #socket: Socket;
   readonly #path: FastPath;
   readonly #reader: HotRequestReader;
+  readonly #shortcut: ReadShortcut;
   /** Received and not taken yet. */
   #rest: Buffer = EMPTY;
   #restPieces = 0;
@@ -48,8 +50,6 @@ export class FastConnection {
   readonly #slots: Slot[] = [];
   /** Of answers whose turn has not come. */
   #slotBytes = 0;
-  #output = '';
-  #isOutputAscii = true;
   #isTurnPlanned = false;
   /** Why it is handed over once everything before is answered. */
   #leaving: HandOverReason | undefined;
@@ -69,6 +69,7 @@ export class FastConnection {
     this.#reader = new HotRequestReader(path.limits.headBytesMax);
     this.#idleSinceMs = nowMs;
     for (const [event, listener] of this.#listeners()) socket.on(event, listener);
+    this.#shortcut = new ReadShortcut(socket, this.#onData);
   }
 
   /** Looks for what takes too long. Never too early: what has happened since the last tick counts as just now. */
@@ -117,12 +118,14 @@ export class FastConnection {
     this.#isPartial = false;
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     this.#restPieces += 1;
-    this.#proceed();
+    this.#planTurn();
   };
 
   readonly #onDrain = (): void => this.#proceed();
 
   readonly #onEnd = (): void => {
+    // What came just before has not been looked at yet.
+    this.#proceed();
     this.#hasEnded = true;
     if (this.#rest.length > 0) this.#leave('half-closed');
     else this.close();
@@ -173,16 +176,15 @@ export class FastConnection {
 
   #mayTake(): boolean {
     if (this.#leaving !== undefined || this.#isLast) return false;
-    if (this.#output.length >= UNSENT_BYTES_MAX) this.#flush();
+    if (this.#path.output.length >= UNSENT_BYTES_MAX) this.#flush();
     return this.#slots.length < PENDING_MAX && this.#slotBytes < UNSENT_BYTES_MAX && !this.#socket.writableNeedDrain;
   }
 
   #takeRequests(): void {
     const bytes = this.#rest;
-    const text = bytes.toString('latin1');
     let index = 0;
     do {
-      const endIndex = this.#takeRequest(bytes, text, index);
+      const endIndex = this.#takeRequest(bytes, index);
       if (endIndex === undefined) break;
       index = endIndex;
     } while (index < bytes.length && this.#mayTake());
@@ -193,11 +195,11 @@ export class FastConnection {
   }
 
   /** @returns where the next one begins; undefined where this one is not to be taken, not here or not yet. */
-  #takeRequest(bytes: Buffer, text: string, index: number): number | undefined {
-    const request = this.#reader.next(text, index);
+  #takeRequest(bytes: Buffer, index: number): number | undefined {
+    const request = this.#reader.next(bytes, index);
     switch (request.kind) {
       case 'read':
-        this.#leaving = this.#path.refusal ?? this.#read(request);
+        this.#leaving = this.#path.refusal ?? this.#read(request, bytes);
         break;
       case 'write':
         // Whoever refuses by the head does so before the body is there.
@@ -224,8 +226,16 @@ export class FastConnection {
     if (this.#restPieces > PIECES_MAX) this.#leaving = 'slow';
   }
 
-  #read({ key, isHead }: HotRead): HandOverReason | undefined {
-    const { node, answers } = this.#path;
+  #read({ keyIndex, keyEndIndex, isHead }: HotRead, bytes: Buffer): HandOverReason | undefined {
+    const { node, answers, output } = this.#path;
+    const hot = this.#isBusy ? undefined : node.hotReads();
+    const place = hot?.rows.find(bytes, keyIndex, keyEndIndex);
+    if (place !== undefined && answers.addCached(output, hot!, place, isHead)) {
+      hot!.noteRead();
+      return undefined;
+    }
+    // A copy: what the node keeps must not keep the chunk.
+    const key = bytes.toString('latin1', keyIndex, keyEndIndex);
     let answer: HotAnswer;
     try {
       const found = node.read(key);
@@ -301,18 +311,20 @@ export class FastConnection {
     if (this.#isGone) return;
     slot.answer = answer;
     this.#slotBytes += answer.text.length;
-    if (this.#slots.length === 1) this.#proceed();
-    else this.#planTurn();
+    this.#planTurn();
   }
 
   /** The other writes of a group are answered in the same turn: they share one write to the socket. */
   #planTurn(): void {
     if (this.#isTurnPlanned) return;
     this.#isTurnPlanned = true;
-    this.#path.clock.defer(() => {
-      this.#isTurnPlanned = false;
-      this.#proceed();
-    });
+    this.#path.planTurn(this);
+  }
+
+  /** What was planned: does all that can be done now. */
+  takeTurn(): void {
+    this.#isTurnPlanned = false;
+    this.#proceed();
   }
 
   #collectAnswers(): void {
@@ -327,20 +339,17 @@ export class FastConnection {
   }
 
   #append({ text, isAscii }: HotAnswer): void {
-    this.#output += text;
-    this.#isOutputAscii &&= isAscii;
+    this.#path.output.addText(text, isAscii);
   }
 
   #flush(): void {
-    if (this.#output === '') return;
-    this.#socket.write(this.#output, this.#isOutputAscii ? 'latin1' : 'utf8');
-    this.#output = '';
-    this.#isOutputAscii = true;
+    this.#path.output.sendTo(this.#socket);
   }
 
   #handOver(reason: HandOverReason): void {
     this.#isGone = true;
     this.#reservation?.release();
+    this.#shortcut.end();
     for (const [event, listener] of this.#listeners()) this.#socket.off(event, listener);
     this.#path.handOver(this, this.#socket, { reason, rest: this.#rest, hasEnded: this.#hasEnded });
   }

@@ -1,10 +1,12 @@
 /** The bytes of answers, as the routes behind Koa and node:http would write them, headers in their order. */
+import type { Epoch, EpochHistory } from '../../base/epoch-history.ts';
 import { type Position, formatPosition } from '../../base/position.ts';
 import type { Clock } from '../../env/clock.ts';
-import type { ReadResult, WriteResult } from '../../node/node-api.ts';
+import type { HotReads, ReadResult, WriteResult } from '../../node/node-api.ts';
 import { formatETag } from '../conditions.ts';
 import { ACK_HEADER, CONTENT_TYPES, DATA_HEADERS, ETAG_HEADER, POSITION_HEADER, WRITTEN_BODY, positionAfterWrite } from '../data-answer.ts';
 import { problemOf, reasonOf } from '../problem.ts';
+import type { AnswerBuffer } from './answer-buffer.ts';
 
 export interface HotAnswer {
   readonly text: string;
@@ -17,6 +19,14 @@ export class HotAnswers {
   readonly #keepAliveLines: string;
   #second = Number.NaN;
   #dateLine = '';
+  /** From the end of the length on. */
+  #ending = NOTHING;
+  #positionEpoch: Epoch | undefined;
+  /** Up to the LSN that is visible. */
+  #positionHead = NOTHING;
+  #eTagEpoch: Epoch | undefined;
+  /** Between that LSN and the row's. */
+  #eTagHead = NOTHING;
 
   constructor(clock: Clock, keepAliveTimeoutMs: number) {
     this.#clock = clock;
@@ -25,14 +35,46 @@ export class HotAnswers {
 
   found({ value, position }: ReadResult, visible: Position, { isHead, isLast }: AnswerTerms): HotAnswer {
     const bytes = Buffer.byteLength(value);
-    const head = `${OK}${POSITION_HEADER}: ${formatPosition(visible)}\r\n${ETAG_HEADER}: ${formatETag(position, 'text')}\r\n${TEXT}${bytes}\r\n${this.#ending(isLast)}`;
+    const head = `${OK}${POSITION_HEADER}: ${formatPosition(visible)}\r\n${ETAG_HEADER}: ${formatETag(position, 'text')}\r\n${TEXT}${bytes}\r\n${this.#endingText(isLast)}`;
     return isHead ? { text: head, isAscii: true } : { text: head + value, isAscii: bytes === value.length };
+  }
+
+  /** What `found` says, of a row in memory. @returns false where that can't be: nothing is added then. */
+  addCached(output: AnswerBuffer, { history, visibleLsn, rows }: HotReads, place: number, isHead: boolean): boolean {
+    const lsn = rows.lsnAt(place);
+    const visibleEpoch = history.epochAt(visibleLsn);
+    const rowEpoch = history.epochAt(lsn);
+    if (visibleEpoch === undefined || rowEpoch === undefined) return false;
+    this.#keepHeads(history, visibleEpoch, rowEpoch);
+    const start = rows.valueStartAt(place);
+    const end = rows.valueEndAt(place);
+    output.addBytes(this.#positionHead);
+    output.addDecimal(visibleLsn);
+    output.addBytes(this.#eTagHead);
+    output.addDecimal(lsn);
+    output.addBytes(AFTER_ETAG);
+    output.addDecimal(end - start);
+    this.#keepDate();
+    output.addBytes(this.#ending);
+    if (!isHead) output.addBytes(rows.bytes, start, end);
+    return true;
+  }
+
+  #keepHeads(history: EpochHistory, visibleEpoch: Epoch, rowEpoch: Epoch): void {
+    if (visibleEpoch !== this.#positionEpoch) {
+      this.#positionEpoch = visibleEpoch;
+      this.#positionHead = Buffer.from(`${OK}${POSITION_HEADER}: ${beforeLsn(formatPosition(history.positionOf(visibleEpoch.firstLsn)))}`);
+    }
+    if (rowEpoch !== this.#eTagEpoch) {
+      this.#eTagEpoch = rowEpoch;
+      this.#eTagHead = Buffer.from(`\r\n${ETAG_HEADER}: ${beforeLsn(formatETag(history.positionOf(rowEpoch.firstLsn), 'text'))}`);
+    }
   }
 
   written(result: Extract<WriteResult, { outcome: 'written' }>, visible: Position, isLast: boolean): HotAnswer {
     const position = formatPosition(positionAfterWrite(result, visible));
     const eTag = result.position === null ? '' : `${ETAG_HEADER}: ${formatETag(result.position, 'text')}\r\n`;
-    const text = `${OK}${POSITION_HEADER}: ${position}\r\n${eTag}${ACK_HEADER}: ${result.ack}\r\n${TEXT}${WRITTEN_BODY.length}\r\n${this.#ending(isLast)}${WRITTEN_BODY}`;
+    const text = `${OK}${POSITION_HEADER}: ${position}\r\n${eTag}${ACK_HEADER}: ${result.ack}\r\n${TEXT}${WRITTEN_BODY.length}\r\n${this.#endingText(isLast)}${WRITTEN_BODY}`;
     return { text, isAscii: true };
   }
 
@@ -40,18 +82,22 @@ export class HotAnswers {
     const { status, headers, body } = problemOf(error);
     const bytes = Buffer.byteLength(body);
     const lines = { ...DATA_HEADERS, ...headers, 'Content-Length': String(bytes), [POSITION_HEADER]: formatPosition(visible) };
-    const head = `HTTP/1.1 ${status} ${reasonOf(status)}\r\n${linesOf(lines)}${this.#ending(isLast)}`;
+    const head = `HTTP/1.1 ${status} ${reasonOf(status)}\r\n${linesOf(lines)}${this.#endingText(isLast)}`;
     return isHead ? { text: head, isAscii: true } : { text: head + body, isAscii: bytes === body.length };
   }
 
   /** The last headers, which node:http would add, and the empty line. */
-  #ending(isLast: boolean): string {
-    const second = Math.floor(this.#clock.wallMs() / 1_000);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#dateLine = `Date: ${new Date(second * 1_000).toUTCString()}\r\n`;
-    }
+  #endingText(isLast: boolean): string {
+    this.#keepDate();
     return this.#dateLine + (isLast ? LAST_LINES : this.#keepAliveLines);
+  }
+
+  #keepDate(): void {
+    const second = Math.floor(this.#clock.wallMs() / 1_000);
+    if (second === this.#second) return;
+    this.#second = second;
+    this.#dateLine = `Date: ${new Date(second * 1_000).toUTCString()}\r\n`;
+    this.#ending = Buffer.from(`\r\n${this.#dateLine}${this.#keepAliveLines}`);
   }
 }
 
@@ -64,7 +110,15 @@ export interface AnswerTerms {
 const OK = `HTTP/1.1 200 ${reasonOf(200)}\r\n${linesOf(DATA_HEADERS)}`;
 /** Up to the number of bytes. */
 const TEXT = `Content-Type: ${CONTENT_TYPES.text}\r\nContent-Length: `;
+/** Up to the number of bytes, behind the row's LSN. */
+const AFTER_ETAG = Buffer.from(`"\r\n${TEXT}`);
+const NOTHING = Buffer.alloc(0);
 const LAST_LINES = 'Connection: close\r\n\r\n';
+
+/** Of a position as text, or of an ETag. */
+function beforeLsn(text: string): string {
+  return text.slice(0, text.indexOf('-') + 1);
+}
 
 function linesOf(headers: Readonly<Record<string, string>>): string {
   return Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('');

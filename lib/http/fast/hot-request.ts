@@ -34,7 +34,8 @@ export type ForeignReason = (typeof FOREIGN_REASONS)[number];
 export interface HotRead {
   readonly kind: 'read';
   readonly isHead: boolean;
-  readonly key: string;
+  readonly keyIndex: number;
+  readonly keyEndIndex: number;
   /** Where the next request begins. */
   readonly endIndex: number;
 }
@@ -47,7 +48,7 @@ export interface HotWrite {
   readonly host: string;
   readonly bodyKind: BodyKind;
   readonly bodyIndex: number;
-  /** Where the next request begins; beyond the text where the body is not all there yet. */
+  /** Where the next request begins; beyond the bytes where the body is not all there yet. */
   readonly endIndex: number;
 }
 
@@ -73,38 +74,38 @@ export class HotRequestReader {
     this.#headBytesMax = headBytesMax;
   }
 
-  /** @param text bytes of the connection, one character each; the request begins at `index`. */
-  next(text: string, index: number): HotRequest {
-    const start = startAt(text, index);
-    if (start === undefined) return this.#unfinished(text, index);
-    const keyIndex = index + start.text.length;
-    const keyEndIndex = text.indexOf(' ', keyIndex);
-    if (keyEndIndex === -1) return this.#unfinished(text, index);
-    const key = text.slice(keyIndex, keyEndIndex);
-    if (!HOT_KEY.test(key)) return TARGET;
+  /** @param bytes of the connection; the request begins at `index`. */
+  next(bytes: Buffer, index: number): HotRequest {
+    const start = startAt(bytes, index);
+    if (start === undefined) return this.#unfinished(bytes, index);
+    const keyIndex = index + start.bytes.length;
+    const keyEndIndex = endOfKey(bytes, keyIndex);
+    if (keyEndIndex === bytes.length) return this.#unfinished(bytes, index);
+    const keyBytes = keyEndIndex - keyIndex;
+    if (bytes[keyEndIndex] !== SPACE || keyBytes === 0 || keyBytes > LIMITS.keyBytesMax) return TARGET;
     const versionEndIndex = keyEndIndex + VERSION.length;
-    if (!text.startsWith(VERSION, keyEndIndex)) return versionEndIndex > text.length ? this.#unfinished(text, index) : foreign('version');
+    if (!standsAt(bytes, keyEndIndex, VERSION)) return versionEndIndex > bytes.length ? this.#unfinished(bytes, index) : foreign('version');
 
     const isWrite = start.kind === 'write';
-    const fields = this.#fieldsAt(text, versionEndIndex, isWrite);
-    if (fields === undefined) return this.#unfinished(text, index);
+    const fields = this.#fieldsAt(bytes, versionEndIndex, isWrite);
+    if (fields === undefined) return this.#unfinished(bytes, index);
     if (fields.kind === 'foreign') return fields;
-    const headEndIndex = versionEndIndex + fields.text.length;
+    const headEndIndex = versionEndIndex + fields.bytes.length;
     if (headEndIndex - index > this.#headBytesMax) return foreign('large-head');
-    if (!isWrite) return { kind: 'read', isHead: start.method === 'HEAD', key, endIndex: headEndIndex };
+    if (!isWrite) return { kind: 'read', isHead: start.method === 'HEAD', keyIndex, keyEndIndex, endIndex: headEndIndex };
 
     const { host, bodyKind, bodyBytes } = fields;
     return { kind: 'write', method: start.method, keyIndex, keyEndIndex, host, bodyKind, bodyIndex: headEndIndex, endIndex: headEndIndex + bodyBytes };
   }
 
   /** Undefined where their end is not there yet. */
-  #fieldsAt(text: string, index: number, isWrite: boolean): Fields | Foreign | undefined {
+  #fieldsAt(bytes: Buffer, index: number, isWrite: boolean): Fields | Foreign | undefined {
     const remembered = isWrite ? this.#writeFields : this.#readFields;
-    if (remembered !== undefined && text.startsWith(remembered.text, index)) return remembered;
+    if (remembered !== undefined && standsAt(bytes, index, remembered.bytes)) return remembered;
     // The empty line may be all there is.
-    const end = text.startsWith(CRLF, index) ? index - CRLF.length : text.indexOf(EMPTY_LINE, index);
+    const end = standsAt(bytes, index, CRLF) ? index - CRLF.length : bytes.indexOf(EMPTY_LINE, index);
     if (end === -1) return undefined;
-    const fields = parseFields(text.slice(index, end + EMPTY_LINE.length), isWrite);
+    const fields = parseFields(bytes.toString('latin1', index, end + EMPTY_LINE.length), isWrite);
     if (fields.kind === 'foreign') return fields;
     if (isWrite) this.#writeFields = fields;
     else this.#readFields = fields;
@@ -112,29 +113,51 @@ export class HotRequestReader {
   }
 
   /** The end of a head is not there. */
-  #unfinished(text: string, index: number): HotRequest {
-    if (text.length - index > this.#headBytesMax) return foreign('large-head');
-    const beginning = text.slice(index, index + START_LENGTH_MAX);
-    if (STARTS.some((each) => beginning.startsWith(each.text) || each.text.startsWith(beginning))) return PARTIAL;
+  #unfinished(bytes: Buffer, index: number): HotRequest {
+    if (bytes.length - index > this.#headBytesMax) return foreign('large-head');
+    const beginning = bytes.toString('latin1', index, index + START_LENGTH_MAX);
+    if (STARTS.some(({ text }) => beginning.startsWith(text) || text.startsWith(beginning))) return PARTIAL;
     return STARTS.some(({ method }) => beginning.startsWith(`${method} `)) ? TARGET : foreign('method');
   }
 }
 
-const STARTS = [
-  { text: 'GET /get/', kind: 'read', method: 'GET' },
-  { text: 'POST /set/', kind: 'write', method: 'POST' },
-  { text: 'PUT /set/', kind: 'write', method: 'PUT' },
-  { text: 'HEAD /get/', kind: 'read', method: 'HEAD' },
-] as const;
+const STARTS = [start('GET', '/get/', 'read'), start('POST', '/set/', 'write'), start('PUT', '/set/', 'write'), start('HEAD', '/get/', 'read')] as const;
 const START_LENGTH_MAX = Math.max(...STARTS.map(({ text }) => text.length));
-const VERSION = ' HTTP/1.1\r\n';
-const CRLF = '\r\n';
-const EMPTY_LINE = '\r\n\r\n';
-const HOT_KEY = new RegExp(`^[\\x21\\x22\\x24\\x26-\\x3e\\x40-\\x7e]{1,${LIMITS.keyBytesMax}}$`);
+const SPACE = 0x20;
+const VERSION = Buffer.from(' HTTP/1.1\r\n');
+const CRLF = Buffer.from('\r\n');
+const EMPTY_LINE = Buffer.from('\r\n\r\n');
+/** By byte, whether it may be in a key. */
+const IN_KEY = Uint8Array.from({ length: 256 }, (_, byte) => (byte > SPACE && byte < 0x7f && !'%?#'.includes(String.fromCharCode(byte)) ? 1 : 0));
 
-function startAt(text: string, index: number): (typeof STARTS)[number] | undefined {
-  for (const start of STARTS) if (text.startsWith(start.text, index)) return start;
+interface Start {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT';
+  readonly kind: 'read' | 'write';
+  readonly text: string;
+  readonly bytes: Buffer;
+}
+
+function start<const Method extends Start['method'], const Kind extends Start['kind']>(method: Method, route: string, kind: Kind) {
+  const text = `${method} ${route}`;
+  return { method, kind, text, bytes: Buffer.from(text) };
+}
+
+function startAt(bytes: Buffer, index: number): (typeof STARTS)[number] | undefined {
+  for (const each of STARTS) if (standsAt(bytes, index, each.bytes)) return each;
   return undefined;
+}
+
+function standsAt(bytes: Buffer, index: number, expected: Buffer): boolean {
+  if (index + expected.length > bytes.length) return false;
+  for (let at = 0; at < expected.length; at += 1) if (bytes[index + at] !== expected[at]) return false;
+  return true;
+}
+
+/** @returns the first index from `index` on that is not in the key. */
+function endOfKey(bytes: Buffer, index: number): number {
+  let end = index;
+  while (end < bytes.length && IN_KEY[bytes[end]!] === 1) end += 1;
+  return end;
 }
 
 interface Foreign {
@@ -149,7 +172,7 @@ const TARGET: Foreign = { kind: 'foreign', reason: 'target' };
 interface Fields {
   readonly kind: 'fields';
   /** All lines and the empty one. */
-  readonly text: string;
+  readonly bytes: Buffer;
   readonly host: string;
   /** 0 for a read. */
   readonly bodyBytes: number;
@@ -194,7 +217,7 @@ const LENGTH = /^(?:0|[1-9]\d{0,8})$/;
 function parseFields(text: string, isWrite: boolean): Fields | Foreign {
   const heeded = new Map<string, string>();
   const lines = text.slice(0, -EMPTY_LINE.length);
-  for (const line of lines === '' ? [] : lines.split(CRLF)) {
+  for (const line of lines === '' ? [] : lines.split('\r\n')) {
     const match = FIELD.exec(line);
     if (match === null) return foreign('field');
     const name = match[1]!.toLowerCase();
@@ -208,8 +231,7 @@ function parseFields(text: string, isWrite: boolean): Fields | Foreign {
   if ((heeded.get('accept') ?? '*/*') !== '*/*') return foreign('accept');
   if ((heeded.get('connection') ?? 'keep-alive').toLowerCase() !== 'keep-alive') return foreign('connection');
   const length = heeded.get('content-length');
-  // A copy: a slice would keep the whole chunk that it is from.
-  const base = { kind: 'fields', text: copyOf(text), host: copyOf(host) } as const;
+  const base = { kind: 'fields', bytes: Buffer.from(text, 'latin1'), host } as const;
   if (!isWrite) return length === undefined ? { ...base, bodyBytes: 0, bodyKind: 'text' } : foreign('length');
 
   if (length === undefined || !LENGTH.test(length)) return foreign('length');
@@ -230,8 +252,4 @@ function bodyKindIn(contentType: string | undefined): BodyKind | undefined {
 
 function foreign(reason: ForeignReason): Foreign {
   return { kind: 'foreign', reason };
-}
-
-function copyOf(text: string): string {
-  return Buffer.from(text, 'latin1').toString('latin1');
 }

@@ -75,12 +75,13 @@ describe('the fast path', () => {
     );
 
     const sums = sumOf(lanes);
-    console.log(`      seed ${SEED}: ${totals.requests} requests, ${totals.odd} odd: ${sums.fast} answered by the fast path; ${sums.kept} cases leave the connection open, ${sums.retries} sent again`);
+    console.log(`      seed ${SEED}: ${totals.requests} requests, ${totals.odd} odd: ${sums.fast} answered by the fast path, ${sums.hotReads} of them from memory; ${sums.kept} cases leave the connection open, ${sums.retries} sent again`);
     console.log(`      handed over: ${[...sums.handOvers].map(([reason, count]) => `${reason} ${count}`).join(', ')}`);
     console.log(`      statuses: ${[...sums.statuses].toSorted(([one], [other]) => one - other).map(([status, count]) => `${status} ${count}`).join(', ')}`);
     expect(totals.requests).to.be.greaterThan(REQUESTS_MIN);
     expect(totals.odd).to.be.greaterThan(totals.requests * 0.35);
     expect(sums.fast).to.be.greaterThan(totals.requests * 0.25);
+    expect(sums.hotReads, 'answered from memory').to.be.greaterThan(totals.requests * 0.03);
     expect(sums.retries).to.be.lessThan(cases.length / 100);
     for (const reason of [...FOREIGN_REASONS, 'role', 'memory', 'large-answer', 'half-closed'] as const) {
       expect(sums.handOvers.get(reason), `handed over: ${reason}`).to.be.greaterThan(10);
@@ -111,6 +112,11 @@ class Lane {
 
   get fastServer(): TestServer {
     return this.#sides[0].server;
+  }
+
+  /** Of rows in memory. */
+  get hotReads(): number {
+    return this.#sides[0].hotReads;
   }
 
   /** Sends a case again where the answers differ: of a connection that is cut, the end may get lost. */
@@ -183,6 +189,10 @@ class Side {
     this.server = server;
     this.#node = node;
     this.#budget = budget;
+  }
+
+  get hotReads(): number {
+    return this.#node.hotReadCount;
   }
 
   static async open(isFast: boolean): Promise<Side> {
@@ -324,11 +334,12 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function sumOf(lanes: readonly Lane[]): { fast: number; retries: number; kept: number; handOvers: Map<string, number>; statuses: Map<number, number> } {
-  const sums = { fast: 0, retries: 0, kept: 0, handOvers: new Map<string, number>(), statuses: new Map<number, number>() };
-  for (const { fastServer, statuses, retries, keptCount } of lanes) {
+function sumOf(lanes: readonly Lane[]): { fast: number; hotReads: number; retries: number; kept: number; handOvers: Map<string, number>; statuses: Map<number, number> } {
+  const sums = { fast: 0, hotReads: 0, retries: 0, kept: 0, handOvers: new Map<string, number>(), statuses: new Map<number, number>() };
+  for (const { fastServer, hotReads, statuses, retries, keptCount } of lanes) {
     const { fastRequests, handOvers } = fastServer.listener.counts;
     sums.fast += fastRequests;
+    sums.hotReads += hotReads;
     sums.retries += retries;
     sums.kept += keptCount;
     for (const [reason, count] of handOvers) sums.handOvers.set(reason, (sums.handOvers.get(reason) ?? 0) + count);

@@ -1,7 +1,9 @@
 import { ShiplogError } from '../../../lib/base/errors.ts';
 import type { DataOperation } from '../../../lib/base/operation.ts';
 import type { Position } from '../../../lib/base/position.ts';
-import type { ReadResult, WriteCondition, WriteDurability, WriteResult } from '../../../lib/node/node-api.ts';
+import type { HotReads, ReadResult, WriteCondition, WriteDurability, WriteResult } from '../../../lib/node/node-api.ts';
+import { RowCache } from '../../../lib/commit/row-cache.ts';
+import { EpochHistory } from '../../../lib/base/epoch-history.ts';
 import { FakeNode } from '../fake-node.ts';
 
 /**
@@ -10,6 +12,21 @@ import { FakeNode } from '../fake-node.ts';
  */
 export class StillNode extends FakeNode {
   readonly written: DataOperation[] = [];
+
+  readonly #rows = new StillRows();
+  hotReadCount = 0;
+
+  override hotReads(): HotReads | undefined {
+    if (!this.ready) return undefined;
+    return {
+      rows: this.#rows,
+      history: HISTORY,
+      visibleLsn: this.visiblePosition().lsn,
+      noteRead: () => {
+        this.hotReadCount += 1;
+      },
+    };
+  }
 
   override read(key: string): ReadResult | undefined {
     if (!this.ready) throw new ShiplogError('not-ready', 'still loading the first snapshot');
@@ -33,6 +50,23 @@ export class StillNode extends FakeNode {
     return { outcome: 'written', position: positionOf(key), ack: key.startsWith('acked') ? 2 : (durability.ack ?? 'local') as 'local' };
   }
 }
+
+/** Every second row that there is has been read before. */
+class StillRows extends RowCache {
+  constructor() {
+    super(1_000_000);
+  }
+
+  override find(source: Uint8Array, start: number, end: number): number | undefined {
+    const key = Buffer.from(source).toString('latin1', start, end);
+    const { lsn } = positionOf(key);
+    if (lsn % 2 === 0 && !NOT_FOUND.test(key)) this.keep(key, { value: valueOf(key), lsn });
+    return super.find(source, start, end);
+  }
+}
+
+const NOT_FOUND = /^(?:missing|boom|unready)/;
+const HISTORY = EpochHistory.EMPTY.opened({ number: 1, id: 'c04d'.repeat(8) }, { lsn: 0, chain: 0 });
 
 /** Some are beyond what the node shows. */
 function positionOf(key: string): Position {
