@@ -38,6 +38,8 @@ export const LIMITS = {
   waitingRequestsMax: 10_000,
   /** Visible operations that SQLite doesn't have yet; above it, appends wait for the applier. */
   unappliedBytesMax: 64 * MIB,
+  /** How long visible operations may gather before SQLite gets them. */
+  applyDelayMs: 50,
   /** Log beyond the last checkpoint; above it, appends wait for the checkpointer. */
   uncheckpointedBytesMax: 256 * MIB,
   segmentBytes: 64 * MIB,

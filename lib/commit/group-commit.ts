@@ -7,7 +7,7 @@
 import type { EpochRef } from '../base/epoch-history.ts';
 import { ShiplogError, assert, isShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import type { DataOperation } from '../base/operation.ts';
+import type { DataOperation, PutOperation } from '../base/operation.ts';
 import type { Clock } from '../env/clock.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { encodedSize } from '../wal/operation-codec.ts';
@@ -28,6 +28,13 @@ export type CommitOutcome =
 export type NotWritten =
   | { readonly outcome: 'absent'; readonly restsOnLsn: number }
   | { readonly outcome: 'precondition-failed'; readonly currentLsn: number | null; readonly restsOnLsn: number };
+
+export interface PutListener {
+  /** It is durable and visible. */
+  onWritten(lsn: number): void;
+  /** With what `submit` would throw. */
+  onFailed(error: unknown): void;
+}
 
 /** One of several operations that happen together or not at all. */
 export interface BatchedOperation {
@@ -124,6 +131,23 @@ export class GroupCommit {
       if (!awaitsSync && isUnconditional({ operation, condition })) resolve({ outcome: 'taken' });
       this.#enqueue({ kind: 'write', operation, condition, awaitsSync, bytes, resolve, reject }, 1);
     });
+  }
+
+  /** What `submit` does for a put without a condition, told instead of promised. */
+  put(operation: PutOperation, listener: PutListener): void {
+    const bytes = encodedSize(operation);
+    try {
+      this.#admit(bytes, 1);
+    } catch (error) {
+      listener.onFailed(error);
+      return;
+    }
+    const resolve = (outcome: CommitOutcome): void => {
+      assert(outcome.outcome === 'written', 'nothing can keep it from being written but the disk');
+      listener.onWritten(outcome.lsn);
+    };
+    const reject = (error: unknown): void => listener.onFailed(error);
+    this.#enqueue({ kind: 'write', operation, condition: undefined, awaitsSync: true, bytes, resolve, reject }, 1);
   }
 
   /**

@@ -1,13 +1,14 @@
 /**
  * What reads see: durable operations at once from memory, all others from the store. The applier
- * moves operations from memory to the store in transactions that are larger than the write groups,
- * which costs a fraction; an entry leaves memory only when the store's own reads show it.
+ * moves operations from memory to the store in transactions that are much larger than the write groups:
+ * per row that costs a third, so it lets some gather first, unless somebody waits for the store. An entry
+ * leaves memory only when the store's own reads show it.
  */
 import { ShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { Batch } from '../base/operation.ts';
 import { Watermark } from '../base/watermark.ts';
-import { type Clock, sleep } from '../env/clock.ts';
+import { type Clock, type Timer, sleep } from '../env/clock.ts';
 import { DiskFullError } from '../env/disk.ts';
 import type { Logger } from '../observe/logger.ts';
 import type { Metrics } from '../observe/metrics.ts';
@@ -19,6 +20,8 @@ export interface VisibleTableOptions {
   readonly store: Store;
   /** Memory for rows that were read lately; 0 = every read asks the store. */
   readonly cacheBytes: number;
+  /** How long operations may gather before they are applied; 0 = not at all. Default: LIMITS.applyDelayMs. */
+  readonly applyDelayMs?: number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -39,7 +42,7 @@ interface DigestRequest {
 }
 
 /** One transaction of the store: short enough to be waited for, large enough to pay. */
-const TRANSACTION_OPERATIONS_MAX = 2048;
+const TRANSACTION_OPERATIONS_MAX = 8192;
 const TRANSACTION_BYTES_MAX = LIMITS.batchBytesMax;
 const DISK_FULL_RETRY_MS = 1_000;
 
@@ -51,6 +54,12 @@ export class VisibleTable {
   readonly #cache: RowCache;
   #batches: LoggedBatch[] = [];
   #unappliedBytes = 0;
+  #unappliedOperations = 0;
+  /** Up to here somebody waits for the store. */
+  #hurryLsn = 0;
+  /** Runs while operations gather. */
+  #delay: Timer | undefined;
+  #isDelayOver = false;
   #digestRequests: DigestRequest[] = [];
   #isApplying = false;
   #isStopped = false;
@@ -103,6 +112,7 @@ export class VisibleTable {
       }
       this.#batches.push(batch);
       this.#unappliedBytes += batch.frameBytes;
+      this.#unappliedOperations += batch.operations.length;
     }
     this.visible.advance(batches.at(-1)!.lastLsn);
     this.#startApplying();
@@ -118,6 +128,13 @@ export class VisibleTable {
       if (this.#isStopped) throw new ShiplogError('stopping', 'this node is stopping; ask another one');
       await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
     }
+  }
+
+  /** Resolves once the store has everything up to `lsn`, for which it does not wait any longer. */
+  appliedThrough(lsn: number, signal?: AbortSignal): Promise<void> {
+    this.#hurryLsn = Math.max(this.#hurryLsn, lsn);
+    this.#startApplying();
+    return this.applied.reached(lsn, signal);
   }
 
   /**
@@ -155,6 +172,7 @@ export class VisibleTable {
   /** Begins no other transaction, and turns away who waits for room. */
   beginStop(): void {
     this.#isStopped = true;
+    this.#delay?.cancel();
     this.#stopping.abort(new Error('the table is stopping'));
     this.#wakeRoomWaiters();
   }
@@ -167,8 +185,34 @@ export class VisibleTable {
 
   #startApplying(): void {
     if (this.#isApplying || this.#isStopped || this.#failure !== undefined) return;
+    if (!this.#isDue && this.#digestRequests.length === 0) {
+      this.#gather();
+      return;
+    }
+    this.#delay?.cancel();
+    this.#delay = undefined;
     this.#isApplying = true;
     this.#applyAll().catch((error: unknown) => this.#fail(error));
+  }
+
+  /** There is something to apply, and no reason to let more come first. */
+  get #isDue(): boolean {
+    if (this.#batches.length === 0) return false;
+    if (this.#isDelayOver || this.#delayMs === 0 || this.#digestRequests.length > 0 || this.#hurryLsn > this.applied.lsn) return true;
+    return this.#unappliedOperations >= TRANSACTION_OPERATIONS_MAX || this.#unappliedBytes >= TRANSACTION_BYTES_MAX;
+  }
+
+  get #delayMs(): number {
+    return this.#options.applyDelayMs ?? LIMITS.applyDelayMs;
+  }
+
+  #gather(): void {
+    if (this.#batches.length === 0 || this.#delay !== undefined) return;
+    this.#delay = this.#options.clock.setTimer(this.#delayMs, () => {
+      this.#delay = undefined;
+      this.#isDelayOver = true;
+      this.#startApplying();
+    });
   }
 
   /** Nothing is applied any more, and nobody may go on waiting for it. */
@@ -190,7 +234,7 @@ export class VisibleTable {
 
   async #applyAll(): Promise<void> {
     await this.#beginDigests();
-    while (this.#batches.length > 0 && !this.#isStopped) {
+    while (this.#isDue && !this.#isStopped) {
       const taken = this.#takeTransaction();
       if (!(await this.#apply(taken))) break;
       this.#forget(taken);
@@ -200,7 +244,7 @@ export class VisibleTable {
     }
     this.#becomeIdle();
     if (this.#isStopped) return;
-    if (this.#digestRequests.some((request) => request.atLsn <= this.applied.lsn)) this.#startApplying();
+    if (this.#batches.length > 0 || this.#digestRequests.some((request) => request.atLsn <= this.applied.lsn)) this.#startApplying();
   }
 
   #takeTransaction(): LoggedBatch[] {
@@ -214,6 +258,7 @@ export class VisibleTable {
       count += 1;
       if (this.#digestRequests.some((request) => request.atLsn <= batch.lastLsn)) break;
     }
+    this.#isDelayOver = false;
     return this.#batches.splice(0, count);
   }
 
@@ -249,6 +294,7 @@ export class VisibleTable {
         lsn += 1;
       }
       this.#unappliedBytes -= batch.frameBytes;
+      this.#unappliedOperations -= batch.operations.length;
     }
     this.#wakeRoomWaiters();
   }

@@ -4,7 +4,7 @@
  */
 import type { AckLevel, ReachedAck } from '../base/ack-level.ts';
 import type { EpochHistory, EpochRef } from '../base/epoch-history.ts';
-import type { DataOperation } from '../base/operation.ts';
+import type { DataOperation, PutOperation } from '../base/operation.ts';
 import type { Position } from '../base/position.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
 import type { PromoteEvent, PromoteOptions } from '../failover/promote-events.ts';
@@ -63,6 +63,15 @@ export type WriteResult =
   | { readonly outcome: 'absent' }
   /** The condition did not hold; `current` is the key's position, or null where it does not exist. */
   | { readonly outcome: 'precondition-failed'; readonly current: Position | null };
+
+/** Who is told what became of a write. What they do then must not throw, and must not take long. */
+export interface WriteListener {
+  /** It is synced here, as LSN `lsn` of `history`. */
+  onWritten(lsn: number, history: EpochHistory): void;
+  /** As `write` would have answered or thrown: it is not that simple. */
+  onOther(result: WriteResult): void;
+  onFailed(error: unknown): void;
+}
 
 /** One of several writes that happen together or not at all. */
 export interface BatchWrite {
@@ -139,6 +148,12 @@ export interface NodeApi {
    * not written. `ack-timeout`: written, but too few replicas have confirmed it. `outcome-unknown`.
    */
   write(operation: DataOperation, condition: WriteCondition, durability?: WriteDurability): Promise<WriteResult>;
+
+  /**
+   * What `write` does for a put without a condition, with the node's own durability. It is told instead of
+   * promised: nearly all writes come this way, and promises cost more than all else that is done for them here.
+   */
+  put(operation: PutOperation, listener: WriteListener): void;
 
   /**
    * Commits all of `writes`, in their order, or none: one frame in the log, one step in every table and every read.

@@ -7,7 +7,7 @@ import { Broadcast } from '../base/broadcast.ts';
 import { EpochHistory, type EpochRef, type LogPoint } from '../base/epoch-history.ts';
 import { type ErrorCode, ShiplogError, assert, isShiplogError, messageOf, unreachable } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
-import type { DataOperation, EpochBeginKind, EpochEndOperation } from '../base/operation.ts';
+import type { DataOperation, EpochBeginKind, EpochEndOperation, PutOperation } from '../base/operation.ts';
 import { type Position, POSITION_ZERO, formatPosition } from '../base/position.ts';
 import type { Watermark } from '../base/watermark.ts';
 import type { TransportRequest, TransportResponse } from '../env/transport.ts';
@@ -36,7 +36,7 @@ import { DataDirectory, type Fence } from './data-directory.ts';
 import { Engine } from './engine.ts';
 import { judgePosition } from './judge-position.ts';
 import { forwardWrite } from './forwarding.ts';
-import type { BatchResult, BatchWrite, ForwardedResponse, HotReads, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, TableExport, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteResult, WriteRoute } from './node-api.ts';
+import type { BatchResult, BatchWrite, ForwardedResponse, HotReads, NodeApi, NodeRole, NodeStatus, ReachedAck, ReadResult, TableExport, UpstreamStatus, Verdict, WriteCondition, WriteDurability, WriteListener, WriteResult, WriteRoute } from './node-api.ts';
 import type { LiveNodeOptions, NodeOptions } from './node-options.ts';
 import { findUpstream } from './peer-search.ts';
 import { serveDigest } from './digest-route.ts';
@@ -231,7 +231,7 @@ export class Node implements NodeApi {
       },
     ]);
     // From here on every snapshot belongs to an epoch.
-    await Promise.race([table.applied.reached(wal.end.lsn), this.failed]);
+    await Promise.race([table.appliedThrough(wal.end.lsn), this.failed]);
   }
 
   async #openAsReplica(upstreamUrl: string): Promise<void> {
@@ -923,6 +923,22 @@ export class Node implements NodeApi {
     }
   }
 
+  put(operation: PutOperation, listener: WriteListener): void {
+    const engine = this.#engine;
+    const { ackDefault, ackMinimum } = this.#live;
+    if (this.#state !== 'primary' || this.#groupCommit === undefined || engine === undefined || strongerAck(ackDefault, ackMinimum) !== 'local') {
+      this.write(operation, {}).then(
+        (result) => listener.onOther(result),
+        (error: unknown) => listener.onFailed(error),
+      );
+      return;
+    }
+    this.#groupCommit.put(operation, {
+      onWritten: (lsn) => listener.onWritten(lsn, engine.history),
+      onFailed: (error) => listener.onFailed(error),
+    });
+  }
+
   async writeBatch(writes: readonly BatchWrite[], durability: WriteDurability = {}, { awaitsSync = false }: { readonly awaitsSync?: boolean } = {}): Promise<BatchResult> {
     if (isChanging(this.#state)) await this.#untilRoleSettled();
     if (this.#state !== 'primary' || this.#groupCommit === undefined) throw new ShiplogError('not-primary', 'this node is not the primary');
@@ -1007,12 +1023,12 @@ export class Node implements NodeApi {
 
   async exportTable(): Promise<TableExport> {
     const engine = this.#readableEngine();
-    const { visible, applied } = engine.table;
+    const { visible } = engine.table;
     const deadline = new AbortController();
     const timer = this.#options.environment.clock.setTimer(LIMITS.positionWaitMs, () => {
       deadline.abort(new ShiplogError('position-not-reached', `the database did not reach ${formatPosition(engine.history.positionOf(visible.lsn))} within ${LIMITS.positionWaitMs} ms`));
     });
-    await applied.reached(visible.lsn, deadline.signal).finally(() => timer.cancel());
+    await engine.table.appliedThrough(visible.lsn, deadline.signal).finally(() => timer.cancel());
     const opened = await this.#exports.open(engine.store);
     const { clusterId, rowCount } = opened;
     return { clusterId, rowCount, position: opened.history.positionOf(opened.lsn), rows: (prefix) => opened.rows(prefix), close: () => opened.close() };

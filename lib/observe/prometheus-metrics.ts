@@ -27,8 +27,22 @@ export function createMetrics(options: PrometheusMetricsOptions): PrometheusMetr
   const registry = new Registry();
   const registers = [registry];
   const counter = (name: string, help: string) => {
-    const counter = new Counter({ name, help, registers });
-    return { increment: (count = 1) => counter.inc(count) };
+    let uncounted = 0;
+    const counter = new Counter({
+      name,
+      help,
+      registers,
+      collect: () => {
+        counter.inc(uncounted);
+        uncounted = 0;
+      },
+    });
+    // Some are counted a hundred thousand times a second, and read every fifteen.
+    return {
+      increment: (count = 1) => {
+        uncounted += count;
+      },
+    };
   };
   const histogram = (name: string, help: string, buckets: readonly number[]) => {
     const histogram = new Histogram({ name, help, buckets: [...buckets], registers });

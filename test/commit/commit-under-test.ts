@@ -109,7 +109,7 @@ export class CommitUnderTest {
     this.calls = calls;
     const metrics = noMetrics();
     this.gate = new StoreGate(MemoryStore.create({ disk, clock, clusterId: CLUSTER_ID }));
-    this.table = new VisibleTable({ store: this.gate.store, cacheBytes: 4_000, clock, logger: SILENT_LOGGER, metrics, onApplied: () => {}, onFailed: (error) => this.failures.push(error) });
+    this.table = new VisibleTable({ store: this.gate.store, cacheBytes: 4_000, applyDelayMs: 0, clock, logger: SILENT_LOGGER, metrics, onApplied: () => {}, onFailed: (error) => this.failures.push(error) });
     this.committer = new Committer({ wal, table: this.table, metrics, checkpointRoom: () => this.checkpointRoom(), onPoisoned: (error) => this.poisons.push(error) });
     this.groupCommit = new GroupCommit({ committer: this.committer, table: this.table, clock, metrics, writableEpoch: () => this.epoch, queueBytesMax: () => this.queueBytesMax });
   }

@@ -1,7 +1,7 @@
 /** A node that is a map: it honours NodeApi as far as http/ can tell, and remembers what it was asked. */
 import { EpochHistory } from '../../lib/base/epoch-history.ts';
 import { ShiplogError } from '../../lib/base/errors.ts';
-import type { DataOperation } from '../../lib/base/operation.ts';
+import type { DataOperation, PutOperation } from '../../lib/base/operation.ts';
 import { type Position, formatPosition } from '../../lib/base/position.ts';
 import type { PromoteEvent, PromoteOptions } from '../../lib/failover/promote-events.ts';
 import type { TransportRequest, TransportResponse } from '../../lib/env/transport.ts';
@@ -18,6 +18,7 @@ import type {
   TableExport,
   Verdict,
   WriteCondition,
+  WriteListener,
   WriteDurability,
   WriteResult,
   WriteRoute,
@@ -80,6 +81,13 @@ export class FakeNode implements NodeApi {
 
   /** What the last write asked for. */
   askedDurability: WriteDurability = {};
+
+  put(operation: PutOperation, listener: WriteListener): void {
+    this.write(operation, {}).then(
+      (result) => listener.onOther(result),
+      (error: unknown) => listener.onFailed(error),
+    );
+  }
 
   async write(operation: DataOperation, condition: WriteCondition, durability: WriteDurability = {}): Promise<WriteResult> {
     this.askedDurability = durability;

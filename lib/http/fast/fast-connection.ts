@@ -12,19 +12,18 @@ import type { Socket } from 'node:net';
 
 import { unreachable } from '../../base/errors.ts';
 import { KIB } from '../../base/limits.ts';
-import type { WriteCondition } from '../../node/node-api.ts';
 import type { BodyReservation } from '../body-budget.ts';
 import { noSuchKey } from '../data-answer.ts';
 import { LARGE_ANSWER_LENGTH } from '../large-answer.ts';
 import { decodeValue } from '../value.ts';
 import type { FastPath, HandOverReason } from './fast-path.ts';
-import type { AnswerTerms, HotAnswer } from './hot-answers.ts';
+import type { AnswerTerms, HotAnswer, Written } from './hot-answers.ts';
 import { type HotRead, HotRequestReader, type HotWrite } from './hot-request.ts';
 import { ReadShortcut } from './read-shortcut.ts';
 
 /** An answer's place in the order; empty while the node works on it. */
 interface Slot {
-  answer: HotAnswer | undefined;
+  answer: HotAnswer | Written | undefined;
 }
 
 export const PENDING_MAX = 256;
@@ -276,16 +275,20 @@ export class FastConnection {
     }
     const slot: Slot = { answer: undefined };
     this.#pushSlot(slot);
-    this.#path.node.write({ kind: 'put', key, value }, UNCONDITIONAL).then(
-      (result) => {
+    this.#path.node.put({ kind: 'put', key, value }, {
+      onWritten: (lsn, history) => {
+        reservation.release();
+        this.#fill(slot, this.#isLastSlot(slot) ? this.#path.writtenLast(lsn, history) : { lsn, history });
+      },
+      onOther: (result) => {
         reservation.release();
         this.#fill(slot, this.#path.written(result, this.#isLastSlot(slot)));
       },
-      (error: unknown) => {
+      onFailed: (error) => {
         reservation.release();
         this.#fill(slot, this.#path.problem(request, error, { isHead: false, isLast: this.#isLastSlot(slot) }));
       },
-    );
+    });
   }
 
   /** What is known at once still has to wait for its turn. */
@@ -307,10 +310,10 @@ export class FastConnection {
     return this.#isLast && this.#slots.at(-1) === slot;
   }
 
-  #fill(slot: Slot, answer: HotAnswer): void {
+  #fill(slot: Slot, answer: HotAnswer | Written): void {
     if (this.#isGone) return;
     slot.answer = answer;
-    this.#slotBytes += answer.text.length;
+    this.#slotBytes += lengthOf(answer);
     this.#planTurn();
   }
 
@@ -332,8 +335,9 @@ export class FastConnection {
     const firstEmpty = this.#slots.findIndex(({ answer }) => answer === undefined);
     const ready = this.#slots.splice(0, firstEmpty === -1 ? this.#slots.length : firstEmpty);
     for (const { answer } of ready) {
-      this.#slotBytes -= answer!.text.length;
-      this.#append(answer!);
+      this.#slotBytes -= lengthOf(answer!);
+      if ('text' in answer!) this.#append(answer);
+      else this.#path.addWritten(answer!);
     }
     if (ready.length > 0) this.#path.notePending(-ready.length);
   }
@@ -356,5 +360,11 @@ export class FastConnection {
 }
 
 const EMPTY = Buffer.alloc(0);
-const UNCONDITIONAL: WriteCondition = {};
 const NOT_LAST: AnswerTerms = { isHead: false, isLast: false };
+/** Of the answer to a write that is written when its turn comes. */
+const WRITTEN_LENGTH = 300;
+
+/** About. */
+function lengthOf(answer: HotAnswer | Written): number {
+  return 'text' in answer ? answer.text.length : WRITTEN_LENGTH;
+}

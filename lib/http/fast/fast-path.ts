@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net';
 
+import type { EpochHistory } from '../../base/epoch-history.ts';
 import { assert, isShiplogError } from '../../base/errors.ts';
 import type { Clock } from '../../env/clock.ts';
 import type { NodeApi, WriteResult } from '../../node/node-api.ts';
@@ -14,7 +15,7 @@ import { type FailedRequest, logFailure } from '../failure-log.ts';
 import type { WriteGuard } from '../write-guard.ts';
 import { AnswerBuffer } from './answer-buffer.ts';
 import { FastConnection } from './fast-connection.ts';
-import { type AnswerTerms, type HotAnswer, HotAnswers } from './hot-answers.ts';
+import { type AnswerTerms, type HotAnswer, HotAnswers, type Written } from './hot-answers.ts';
 import { FOREIGN_REASONS, HOT_HEAD_BYTES_MAX, type ForeignReason } from './hot-request.ts';
 
 /** What the fast path and the application behind Koa share. */
@@ -163,6 +164,20 @@ export class FastPath {
   written(result: WriteResult, isLast: boolean): HotAnswer {
     assert(result.outcome === 'written', 'a write without a condition is written');
     return this.answers.written(result, this.node.visiblePosition(), isLast);
+  }
+
+  /** Of the last answer of a connection. */
+  writtenLast(lsn: number, history: EpochHistory): HotAnswer {
+    return this.written({ outcome: 'written', position: history.positionOf(lsn), ack: 'local' }, true);
+  }
+
+  /** Adds the answer to a write without a string in between. */
+  addWritten(written: Written): void {
+    const hot = this.node.hotReads();
+    const visible = hot === undefined ? written : { history: hot.history, lsn: hot.visibleLsn };
+    if (this.answers.addWritten(this.output, written, visible)) return;
+    const { text } = this.written({ outcome: 'written', position: written.history.positionOf(written.lsn), ack: 'local' }, false);
+    this.output.addText(text, true);
   }
 
   problem(request: FailedRequest, error: unknown, terms: AnswerTerms): HotAnswer {

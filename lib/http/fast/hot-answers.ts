@@ -21,6 +21,8 @@ export class HotAnswers {
   #dateLine = '';
   /** From the end of the length on. */
   #ending = NOTHING;
+  /** Of the answer to a write, from the end of the LSN on. */
+  #writtenEnding = NOTHING;
   #positionEpoch: Epoch | undefined;
   /** Up to the LSN that is visible. */
   #positionHead = NOTHING;
@@ -45,7 +47,7 @@ export class HotAnswers {
     const visibleEpoch = history.epochAt(visibleLsn);
     const rowEpoch = history.epochAt(lsn);
     if (visibleEpoch === undefined || rowEpoch === undefined) return false;
-    this.#keepHeads(history, visibleEpoch, rowEpoch);
+    this.#keepHeads(history, visibleEpoch, history, rowEpoch);
     const start = rows.valueStartAt(place);
     const end = rows.valueEndAt(place);
     output.addBytes(this.#positionHead);
@@ -60,14 +62,31 @@ export class HotAnswers {
     return true;
   }
 
-  #keepHeads(history: EpochHistory, visibleEpoch: Epoch, rowEpoch: Epoch): void {
-    if (visibleEpoch !== this.#positionEpoch) {
-      this.#positionEpoch = visibleEpoch;
-      this.#positionHead = Buffer.from(`${OK}${POSITION_HEADER}: ${beforeLsn(formatPosition(history.positionOf(visibleEpoch.firstLsn)))}`);
+  /** What `written` says of a put that is synced at LSN `lsn` of `history`. @returns false as `addCached`. */
+  addWritten(output: AnswerBuffer, { history, lsn }: Written, visible: Written): boolean {
+    // As in `positionAfterWrite`.
+    const shown = visible.lsn < lsn ? { history, lsn } : visible;
+    const shownEpoch = shown.history.epochAt(shown.lsn);
+    const rowEpoch = history.epochAt(lsn);
+    if (shownEpoch === undefined || rowEpoch === undefined) return false;
+    this.#keepHeads(shown.history, shownEpoch, history, rowEpoch);
+    output.addBytes(this.#positionHead);
+    output.addDecimal(shown.lsn);
+    output.addBytes(this.#eTagHead);
+    output.addDecimal(lsn);
+    this.#keepDate();
+    output.addBytes(this.#writtenEnding);
+    return true;
+  }
+
+  #keepHeads(shownHistory: EpochHistory, shownEpoch: Epoch, rowHistory: EpochHistory, rowEpoch: Epoch): void {
+    if (shownEpoch !== this.#positionEpoch) {
+      this.#positionEpoch = shownEpoch;
+      this.#positionHead = Buffer.from(`${OK}${POSITION_HEADER}: ${beforeLsn(formatPosition(shownHistory.positionOf(shownEpoch.firstLsn)))}`);
     }
     if (rowEpoch !== this.#eTagEpoch) {
       this.#eTagEpoch = rowEpoch;
-      this.#eTagHead = Buffer.from(`\r\n${ETAG_HEADER}: ${beforeLsn(formatETag(history.positionOf(rowEpoch.firstLsn), 'text'))}`);
+      this.#eTagHead = Buffer.from(`\r\n${ETAG_HEADER}: ${beforeLsn(formatETag(rowHistory.positionOf(rowEpoch.firstLsn), 'text'))}`);
     }
   }
 
@@ -97,8 +116,16 @@ export class HotAnswers {
     if (second === this.#second) return;
     this.#second = second;
     this.#dateLine = `Date: ${new Date(second * 1_000).toUTCString()}\r\n`;
-    this.#ending = Buffer.from(`\r\n${this.#dateLine}${this.#keepAliveLines}`);
+    const lines = `\r\n${this.#dateLine}${this.#keepAliveLines}`;
+    this.#ending = Buffer.from(lines);
+    this.#writtenEnding = Buffer.from(`"\r\n${ACK_HEADER}: local\r\n${TEXT}${WRITTEN_BODY.length}${lines}${WRITTEN_BODY}`);
   }
+}
+
+/** An LSN, and the history that it belongs to. */
+export interface Written {
+  readonly history: EpochHistory;
+  readonly lsn: number;
 }
 
 export interface AnswerTerms {

@@ -1,7 +1,7 @@
 import { ShiplogError } from '../../../lib/base/errors.ts';
-import type { DataOperation } from '../../../lib/base/operation.ts';
+import type { DataOperation, PutOperation } from '../../../lib/base/operation.ts';
 import type { Position } from '../../../lib/base/position.ts';
-import type { HotReads, ReadResult, WriteCondition, WriteDurability, WriteResult } from '../../../lib/node/node-api.ts';
+import type { HotReads, ReadResult, WriteCondition, WriteDurability, WriteListener, WriteResult } from '../../../lib/node/node-api.ts';
 import { RowCache } from '../../../lib/commit/row-cache.ts';
 import { EpochHistory } from '../../../lib/base/epoch-history.ts';
 import { FakeNode } from '../fake-node.ts';
@@ -34,6 +34,16 @@ export class StillNode extends FakeNode {
     if (key.startsWith('boom')) throw new Error('the fake broke');
     if (key.startsWith('unready')) throw new ShiplogError('not-ready', 'the ä is missing');
     return { value: valueOf(key), position: positionOf(key) };
+  }
+
+  override put(operation: PutOperation, listener: WriteListener): void {
+    this.write(operation, {}).then(
+      (result) => {
+        if (result.outcome === 'written' && result.position !== null && result.ack === 'local') listener.onWritten(result.position.lsn, HISTORY);
+        else listener.onOther(result);
+      },
+      (error: unknown) => listener.onFailed(error),
+    );
   }
 
   override async write(operation: DataOperation, condition: WriteCondition, durability: WriteDurability = {}): Promise<WriteResult> {
