@@ -79,11 +79,14 @@ async function main(): Promise<void> {
 async function measureRows(options: RowsOptions): Promise<void> {
   const measured: MeasuredRow[] = [];
   const order = ROWS.map((row) => row.name);
-  await runRows(rowsNamed(positionals[0]), options, (row) => {
-    measured.push(row);
-    if (values.save) save(ROWS_HEADING, (before) => mergeRows(before, [row], order));
-  });
-  console.log(mergeRows('', measured, order));
+  try {
+    await runRows(rowsNamed(positionals[0]), options, (row) => {
+      measured.push(row);
+      if (values.save) save(ROWS_HEADING, (before) => mergeRows(before, [row], order));
+    });
+  } finally {
+    if (measured.length > 0) console.log(mergeRows('', measured, order));
+  }
 }
 
 /** Only --rows takes a list of names. */

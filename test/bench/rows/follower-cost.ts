@@ -1,8 +1,9 @@
 /** What one more follower costs the primary: its processor time with followers and without, at the same rate of writes. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { fill, generateLoad } from '../generated-load.ts';
+import { fill } from '../generated-load.ts';
 import { table, whole, withRange } from '../markdown.ts';
 import { median } from '../statistics.ts';
+import { loadConstantly } from './constant-load.ts';
 import { endReaders, startReaders } from './followers.ts';
 import { cpuSeconds } from './process-figures.ts';
 import type { Rig, RunningNode } from './rig.ts';
@@ -46,10 +47,9 @@ export async function measureFollowerCost(rig: Rig): Promise<readonly FollowerCo
   });
 }
 
-async function writeAndCount({ url, process }: RunningNode, { connections, keys, valueBytes, seconds, writesPerS }: RowsOptions): Promise<LoadOnPrimary & { readonly answered: number; readonly elapsedS: number }> {
+async function writeAndCount({ url, process }: RunningNode, options: RowsOptions): Promise<LoadOnPrimary & { readonly answered: number; readonly elapsedS: number }> {
   const before = cpuSeconds(process.pid);
-  const plan = { connections, pipeline: 1, durationMs: LOADS * seconds * 1_000, requestsPerS: writesPerS };
-  const { load } = await generateLoad({ url, protocol: 'http', what: 'set', keys, valueBytes, plan, spinMs: 0 });
+  const load = await loadConstantly({ url, what: 'set', keys: options.keys, durationMs: LOADS * options.seconds * 1_000 }, options);
   await wait(REST_MS);
   const elapsedS = load.elapsedMs / 1_000;
   return { cpuShare: (cpuSeconds(process.pid) - before) / elapsedS, writesPerS: load.requestsPerS, answered: load.answered, elapsedS };

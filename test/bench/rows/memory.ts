@@ -1,8 +1,8 @@
 /** The memory of a primary with a large table, many followers and many clients, under a moderate load. */
 import { join } from 'node:path';
 import { GENERATOR_CORE } from '../bench-process.ts';
-import { generateLoad } from '../generated-load.ts';
 import { table, whole } from '../markdown.ts';
+import { loadConstantly } from './constant-load.ts';
 import { endReaders, startReaders } from './followers.ts';
 import { HUGE_TABLE } from './get-10m.ts';
 import { type MemoryFigures, memoryOf } from './process-figures.ts';
@@ -48,7 +48,8 @@ export async function measureMemory(rig: Rig): Promise<MemoryResult> {
   onStep('a mixed load');
   let anonymousBytesPeak = beforeLoad.anonymousBytes;
   const sampling = setInterval(() => (anonymousBytesPeak = Math.max(anonymousBytesPeak, memoryOf(node.pid).anonymousBytes)), SAMPLE_MS);
-  const load = await mixedLoad(url, keys, rig.options).finally(() => clearInterval(sampling));
+  const durationMs = LOADS * rig.options.seconds * 1_000;
+  const load = await loadConstantly({ url, what: 'mixed', keys, durationMs }, rig.options).finally(() => clearInterval(sampling));
   const atEnd = memoryOf(node.pid);
   await rig.stop({ process: idle });
   const { answered } = await idle.result<{ answered: readonly number[] }>();
@@ -56,17 +57,11 @@ export async function measureMemory(rig: Rig): Promise<MemoryResult> {
   return { afterStart, beforeLoad, atEnd, anonymousBytesPeak, requestsPerS: load.requestsPerS, clientReads: answered, streamedOperations: load.writes.answered };
 }
 
-async function mixedLoad(url: string, keys: number, { connections, valueBytes, seconds, writesPerS }: RowsOptions): Promise<Awaited<ReturnType<typeof generateLoad>>['load']> {
-  const plan = { connections, pipeline: 1, durationMs: LOADS * seconds * 1_000, requestsPerS: writesPerS };
-  const { load } = await generateLoad({ url, protocol: 'http', what: 'mixed', keys, valueBytes, plan, spinMs: 0 });
-  return load;
-}
-
 export function renderMemory(result: MemoryResult, { keys, streams, clients, connections, seconds }: RowsOptions): RowReport {
   const peakMib = result.atEnd.residentBytesPeak / MIB;
   const reads = result.clientReads.reduce((sum, each) => sum + each, 0);
   const method = [
-    `One run: a primary with ${whole(HUGE_TABLE * keys)} keys and default configuration, ${streams} streams that are read as they come, ${whole(clients)} connections that read a key once in a second (${whole(reads)} reads), and for ${LOADS * seconds} s a load of ${whole(result.requestsPerS)} requests/s on ${connections} more connections, half of them writes. Each stream brought all ${whole(result.streamedOperations)} writes.`,
+    `A primary with ${whole(HUGE_TABLE * keys)} keys and default configuration, ${streams} streams that are read as they come, ${whole(clients)} connections that read a key once in a second (${whole(reads)} reads), and for ${LOADS * seconds} s a load of ${whole(result.requestsPerS)} requests/s on ${connections} more connections, half of them writes. Each stream brought all ${whole(result.streamedOperations)} writes.`,
     `Resident memory from /proc; its peak since the start of the process as the kernel keeps it, that of the anonymous part in samples of ${SAMPLE_MS} ms.`,
   ];
   const mib = (bytes: number): string => `${(bytes / MIB).toFixed(0)} MiB`;
@@ -86,6 +81,7 @@ export function renderMemory(result: MemoryResult, { keys, streams, clients, con
         aim: atMost([peakMib], AIM_MIB, 'MiB'),
       },
     ],
+    isSingleRun: true,
     text: [...method, '', ...table(['', 'VmRSS', 'RssAnon'], rows)].join('\n'),
   };
 }

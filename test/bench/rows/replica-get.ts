@@ -4,18 +4,19 @@
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { GENERATOR_CORE } from '../bench-process.ts';
-import { fill, generateLoad } from '../generated-load.ts';
+import { fill } from '../generated-load.ts';
 import { type LoadFigures, runLoad } from '../load.ts';
 import { ms, table, whole } from '../markdown.ts';
 import { median } from '../statistics.ts';
+import { loadConstantly } from './constant-load.ts';
 import { durableLsn, visibleLsn } from './node-status.ts';
 import { cpuSeconds } from './process-figures.ts';
 import { type Rig, type RunningNode, until } from './rig.ts';
 import { type Row, type RowReport, type RowsOptions, ratioFinding } from './row.ts';
 
 /** The writes begin before the reads and end after them. */
-const WRITES_BEFORE_MS = 1_000;
-const WRITES_AFTER_MS = 1_500;
+const WRITES_BEFORE_MS = 500;
+const WRITES_AFTER_MS = 1_000;
 const POLL_MS = 20;
 
 export interface ReplicaGet {
@@ -39,6 +40,7 @@ export const replicaGet: Row = {
 };
 
 export async function measureReplicaGet(rig: Rig): Promise<readonly ReplicaGetRound[]> {
+  const { keys, seconds, writesPerS } = rig.options;
   const primary = await rig.serve({ dataDirectory: rig.newPath('primary'), core: GENERATOR_CORE });
   await fill(primary.url, rig.options);
   const replica = await rig.serve({ dataDirectory: rig.newPath('replica'), flags: ['--follow', primary.url] });
@@ -46,13 +48,13 @@ export async function measureReplicaGet(rig: Rig): Promise<readonly ReplicaGetRo
     await untilCaughtUp(primary, replica);
     onStep('get on a replica at rest');
     const idle = await readFrom(replica, rig.options);
-    onStep(`get on it, with ${rig.options.writesPerS} writes/s`);
+    onStep(`get on it, with ${writesPerS} writes/s`);
     const [writing, applying] = await Promise.all([
-      writeAtConstantRate(primary, rig.options),
+      loadConstantly({ url: primary.url, what: 'set', keys, durationMs: seconds * 1_000 + WRITES_BEFORE_MS + WRITES_AFTER_MS }, rig.options),
       wait(WRITES_BEFORE_MS).then(() => readFrom(replica, rig.options)),
     ]);
     if (applying.appliedPerS === 0) throw new Error('the replica applied nothing while it was read');
-    return { idle, applying, writesPerS: writing };
+    return { idle, applying, writesPerS: writing.requestsPerS };
   });
 }
 
@@ -66,12 +68,6 @@ async function readFrom({ url, process }: RunningNode, { generator, connections,
   const load = await runLoad(generator, { url, method: 'get', connections, keys, valueBytes, seconds });
   const elapsedS = (performance.now() - startMs) / 1_000;
   return { load, cpuShare: (cpuSeconds(process.pid) - cpuBefore) / seconds, appliedPerS: ((await visibleLsn(url)) - lsnBefore) / elapsedS };
-}
-
-async function writeAtConstantRate({ url }: RunningNode, { connections, keys, valueBytes, seconds, writesPerS }: RowsOptions): Promise<number> {
-  const plan = { connections, pipeline: 1, durationMs: seconds * 1_000 + WRITES_BEFORE_MS + WRITES_AFTER_MS, requestsPerS: writesPerS };
-  const { load } = await generateLoad({ url, protocol: 'http', what: 'set', keys, valueBytes, plan, spinMs: 0 });
-  return load.requestsPerS;
 }
 
 export function renderReplicaGet(rounds: readonly ReplicaGetRound[], { generator, connections, keys, writesPerS }: RowsOptions): RowReport {

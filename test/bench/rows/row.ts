@@ -9,7 +9,7 @@ export interface RowsOptions {
   readonly runs: number;
   /** One more round first, which does not count. */
   readonly warmUp: boolean;
-  /** Length of each load, in whole seconds. */
+  /** Length of each load; wrk takes whole ones only. */
   readonly seconds: number;
   readonly connections: number;
   /** Larger tables are multiples of this. */
@@ -18,7 +18,7 @@ export interface RowsOptions {
   readonly generator: GeneratorName;
   /** Data directories are made in here, and removed. */
   readonly directory: string;
-  /** The constant rate of rows that need one. */
+  /** The constant rate of rows that need one; requests/s where reads are among them. */
   readonly writesPerS: number;
   /** Of `follower-cost`. */
   readonly followers: number;
@@ -47,6 +47,8 @@ export interface Finding {
 
 export interface RowReport {
   readonly findings: readonly Finding[];
+  /** Where there were no rounds. */
+  readonly isSingleRun?: true;
   /** Method and absolute figures. */
   readonly text: string;
 }

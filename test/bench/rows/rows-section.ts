@@ -50,7 +50,7 @@ function renderRow({ name, report, options, machine, loadAverageAtEnd }: Measure
   const { runs, seconds, keys, valueBytes } = options;
   const text = [
     `Machine: ${machine.description}, ${loadAverageAtEnd.toFixed(1)} at the end. Commit: ${machine.commit}.`,
-    `Medians of ${runs} rounds, loads of ${seconds} s, values of ${valueBytes} bytes${CAN_PIN ? '' : '; nothing was pinned to a core (no taskset, or one core)'}; in brackets the lowest and the highest.`,
+    `${report.isSingleRun === true ? 'One run' : `Medians of ${runs} interleaved rounds of ${seconds} s per load, after one to warm up; in brackets the lowest and the highest`}. Values of ${valueBytes} bytes${CAN_PIN ? '' : '; nothing was pinned to a core (no taskset, or one core)'}.`,
     ...(runs < RUNS_WANTED || seconds < SECONDS_WANTED || keys < KEYS_WANTED ? ['', '**This was a short run, to show the form; its figures say little.**', ''] : []),
     report.text,
   ].join('\n');

@@ -3,14 +3,15 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { GENERATOR_CORE } from '../bench-process.ts';
 import { loadCommand } from '../generated-load.ts';
 import { readLogCounters } from '../log-counters.ts';
-import { table, whole } from '../markdown.ts';
+import { table, whole, withRange } from '../markdown.ts';
 import { median } from '../statistics.ts';
-import { type Rig, type RunningNode, untilReady } from './rig.ts';
+import { type Rig, type RunningNode, until, untilReady } from './rig.ts';
 import { type Finding, type Row, type RowReport, type RowsOptions, atMost } from './row.ts';
 
 /** Of `keys`. */
 const TABLE = 10;
 const POLL_MS = 2;
+const LOAD_POLL_MS = 20;
 /** The load would go on for longer than it is let. */
 const LOAD_MS_MAX = 60_000;
 
@@ -51,12 +52,13 @@ async function killUnderLoad(rig: Rig, node: RunningNode): Promise<number> {
   const { connections, keys, valueBytes, seconds } = rig.options;
   const plan = { connections, pipeline: 1, durationMs: LOAD_MS_MAX };
   const load = rig.start(loadCommand({ url: node.url, protocol: 'http', what: 'set', keys: TABLE * keys, valueBytes, plan }), GENERATOR_CORE);
+  const written = async (): Promise<number> => (await readLogCounters(node.url)).operations;
+  await until(async () => (await written()) > 0, LOAD_POLL_MS, 'nothing was written');
   await wait(seconds * 1_000);
-  const { operations } = await readLogCounters(node.url);
+  const operations = await written();
   await rig.kill(node);
   // Its requests fail from here on, as they should.
   await rig.kill({ process: load });
-  if (operations === 0) throw new Error('nothing was written before the kill');
   return operations;
 }
 
@@ -77,7 +79,7 @@ export function renderStart(rounds: readonly StartRound[], { keys, connections, 
 
 function findingOf(what: string, tookMs: readonly number[], atMostS: number, aimS: number): Finding {
   const tookS = tookMs.map((each) => each / 1_000);
-  return { what, measured: `${rangeOf(tookMs)[0]!} [${rangeOf(tookMs)[1]!}–${rangeOf(tookMs)[2]!}]`, atLeast: atMost(tookS, atMostS, 's'), aim: atMost(tookS, aimS, 's') };
+  return { what, measured: `${withRange(tookS)} s`, atLeast: atMost(tookS, atMostS, 's'), aim: atMost(tookS, aimS, 's') };
 }
 
 /** Median, lowest, highest. */
