@@ -48,8 +48,6 @@ describe('npm run bench -- --rows', function () {
       clients: 5,
       onStep: () => {},
     };
-    byWrk = measureByWrk();
-    byWrk.catch(() => {});
   });
   after(() => {
     expect(readdirSync(directory)).to.deep.equal([]);
@@ -78,95 +76,104 @@ describe('npm run bench -- --rows', function () {
     expect(all).to.not.match(/NaN|Infinity|undefined/);
   }
 
-  it('get-10m: reads from a large and from a small table', async () => {
-    const [round] = await withRig({}, measureHugeTable);
-    for (const { load } of [round!.small, round!.huge]) {
-      expect(load.reads.answered).to.be.above(0);
-      expect(load.missing).to.equal(0);
-    }
-    expectReport(renderHugeTable([round!], options), '5,000 keys', '× 5 keys');
-  });
+  describe('its rows', () => {
+    before(() => {
+      byWrk = measureByWrk();
+      byWrk.catch(() => {});
+    });
+    // Also where none of the tests asked for it.
+    after(() => byWrk.catch(() => {}));
 
-  it('import: imports and upserts', async () => {
-    const [round] = await withRig({}, measureImport);
-    expect(round!.importedPerS).to.be.above(0);
-    expect(round!.upsertedPerS).to.be.above(0);
-    expectReport(renderImport([round!], options), '500 rows', 'rows/s');
-  });
+    it('get-10m: reads from a large and from a small table', async () => {
+      const [round] = await withRig({}, measureHugeTable);
+      for (const { load } of [round!.small, round!.huge]) {
+        expect(load.reads.answered).to.be.above(0);
+        expect(load.missing).to.equal(0);
+      }
+      expectReport(renderHugeTable([round!], options), '5,000 keys', '× 5 keys');
+    });
 
-  it('catch-up: a replica comes back and shows all that was written meanwhile', async () => {
-    const rounds = await withRig({}, measureCatchUp);
-    expect(rounds).to.have.length(1);
-    for (const { operations, livePerS, caughtUpPerS, fromSpawnMs } of rounds) {
-      expect(operations).to.be.above(0);
-      expect(livePerS).to.be.above(0);
-      expect(fromSpawnMs).to.be.above(50);
-      // No more than the whole time since the start of the process.
-      expect(caughtUpPerS).to.be.at.least((operations * 1_000) / fromSpawnMs);
-    }
-    expectReport(renderCatchUp(rounds, options), 'live SETs', '10.0 × live SETs');
-  });
+    it('import: imports and upserts', async () => {
+      const [round] = await withRig({}, measureImport);
+      expect(round!.importedPerS).to.be.above(0);
+      expect(round!.upsertedPerS).to.be.above(0);
+      expectReport(renderImport([round!], options), '500 rows', 'rows/s');
+    });
 
-  it('bootstrap: a new replica takes a snapshot, and the disk writes as much', async () => {
-    const [round] = await withRig({}, measureBootstrap);
-    // A thousand keys with their values.
-    expect(round!.snapshotBytes).to.be.within(50_000, 1_000_000);
-    expect(round!.bootstrapMs).to.be.above(50);
-    expect(round!.diskMs).to.be.above(0);
-    expectReport(renderBootstrap([round!], options), 'MB/s', '1,000 keys');
-    const slowDisk = renderBootstrap([{ snapshotBytes: 100e6, bootstrapMs: 2_000, diskMs: 1_000 }], options);
-    expect(slowDisk.findings[0]).to.deep.include({ measured: '50.00 [50.00–50.00] MB/s', atLeast: { text: '50 MB/s', isReached: true } });
-    const fastDisk = renderBootstrap([{ snapshotBytes: 100e6, bootstrapMs: 2_000, diskMs: 100 }], options);
-    expect(fastDisk.findings[0]!.atLeast).to.deep.equal({ text: '100 MB/s', isReached: false });
-  });
+    it('catch-up: a replica comes back and shows all that was written meanwhile', async () => {
+      const rounds = await withRig({}, measureCatchUp);
+      expect(rounds).to.have.length(1);
+      for (const { operations, livePerS, caughtUpPerS, fromSpawnMs } of rounds) {
+        expect(operations).to.be.above(0);
+        expect(livePerS).to.be.above(0);
+        expect(fromSpawnMs).to.be.above(50);
+        // No more than the whole time since the start of the process.
+        expect(caughtUpPerS).to.be.at.least((operations * 1_000) / fromSpawnMs);
+      }
+      expectReport(renderCatchUp(rounds, options), 'live SETs', '10.0 × live SETs');
+    });
 
-  it('follower-cost: compares the same load with followers and without', async () => {
-    const [round] = await withRig({}, measureFollowerCost);
-    for (const { cpuShare, writesPerS } of [round!.alone, round!.followed]) {
-      expect(cpuShare).to.be.at.least(0);
-      expect(writesPerS).to.be.within(50, 250);
-    }
-    expect(round!.followed.framesPerS).to.be.within(1, 250);
-    expectReport(renderFollowerCost([round!], options), '2 followers', 'µs');
-    const made = { alone: { cpuShare: 0.2, writesPerS: 1 }, followed: { cpuShare: 0.4, writesPerS: 1, framesPerS: 1_000 }, perFrameAndFollowerUs: 100 };
-    expect(renderFollowerCost([made], options).findings[0]!.measured).to.equal('100.00 [100.00–100.00] µs; 20.0 % of the core for 2 followers');
-  });
+    it('bootstrap: a new replica takes a snapshot, and the disk writes as much', async () => {
+      const [round] = await withRig({}, measureBootstrap);
+      // A thousand keys with their values.
+      expect(round!.snapshotBytes).to.be.within(50_000, 1_000_000);
+      expect(round!.bootstrapMs).to.be.above(50);
+      expect(round!.diskMs).to.be.above(0);
+      expectReport(renderBootstrap([round!], options), 'MB/s', '1,000 keys');
+      const slowDisk = renderBootstrap([{ snapshotBytes: 100e6, bootstrapMs: 2_000, diskMs: 1_000 }], options);
+      expect(slowDisk.findings[0]).to.deep.include({ measured: '50.00 [50.00–50.00] MB/s', atLeast: { text: '50 MB/s', isReached: true } });
+      const fastDisk = renderBootstrap([{ snapshotBytes: 100e6, bootstrapMs: 2_000, diskMs: 100 }], options);
+      expect(fastDisk.findings[0]!.atLeast).to.deep.equal({ text: '100 MB/s', isReached: false });
+    });
 
-  it('memory: every stream and every client takes part', async () => {
-    const result = await withRig({}, measureMemory);
-    expect(result.streamedOperations).to.be.above(0);
-    expect(result.clientReads).to.have.length(5);
-    // One before the load, at least one while it lasts.
-    for (const reads of result.clientReads) expect(reads).to.be.at.least(2);
-    expect(result.atEnd.residentBytesPeak).to.be.at.least(result.atEnd.residentBytes);
-    expect(result.anonymousBytesPeak).to.be.within(20 * MIB, result.atEnd.residentBytesPeak);
-    expectReport(renderMemory(result, options), '5,000 keys', '3 streams', '≤ 512 MiB');
-  });
+    it('follower-cost: compares the same load with followers and without', async () => {
+      const [round] = await withRig({}, measureFollowerCost);
+      for (const { cpuShare, writesPerS } of [round!.alone, round!.followed]) {
+        expect(cpuShare).to.be.at.least(0);
+        expect(writesPerS).to.be.within(50, 250);
+      }
+      expect(round!.followed.framesPerS).to.be.within(1, 250);
+      expectReport(renderFollowerCost([round!], options), '2 followers', 'µs');
+      const made = { alone: { cpuShare: 0.2, writesPerS: 1 }, followed: { cpuShare: 0.4, writesPerS: 1, framesPerS: 1_000 }, perFrameAndFollowerUs: 100 };
+      expect(renderFollowerCost([made], options).findings[0]!.measured).to.equal('100.00 [100.00–100.00] µs; 20.0 % of the core for 2 followers');
+    });
 
-  it('start: after a clean stop, and after a kill under load', async () => {
-    const [round] = await withRig({}, measureStart);
-    expect(round!.operations).to.be.above(0);
-    expect(round!.afterStopMs).to.be.above(50);
-    expect(round!.afterKillMs).to.be.above(50);
-    expectReport(renderStart([round!], options), '≤ 1 s', '≤ 0.3 s', '≤ 3 s');
-  });
+    it('memory: every stream and every client takes part', async () => {
+      const result = await withRig({}, measureMemory);
+      expect(result.streamedOperations).to.be.above(0);
+      expect(result.clientReads).to.have.length(5);
+      // One before the load, at least one while it lasts.
+      for (const reads of result.clientReads) expect(reads).to.be.at.least(2);
+      expect(result.atEnd.residentBytesPeak).to.be.at.least(result.atEnd.residentBytes);
+      expect(result.anonymousBytesPeak).to.be.within(20 * MIB, result.atEnd.residentBytesPeak);
+      expectReport(renderMemory(result, options), '5,000 keys', '3 streams', '≤ 512 MiB');
+    });
 
-  it('get-uncached: reads from both nodes and both bare servers', async () => {
-    const rounds = (await byWrk).uncached;
-    expect(rounds).to.have.length(1);
-    for (const name of UNCACHED_SERVERS) expect(rounds[0]![name].requestsPerS, name).to.be.above(0);
-    expectReport(renderUncached(rounds, options), '50 keys', '1,000 keys', '1.0 × bare node:http', '0.6 × bare socket');
-  });
+    it('start: after a clean stop, and after a kill under load', async () => {
+      const [round] = await withRig({}, measureStart);
+      expect(round!.operations).to.be.above(0);
+      expect(round!.afterStopMs).to.be.above(50);
+      expect(round!.afterKillMs).to.be.above(50);
+      expectReport(renderStart([round!], options), '≤ 1 s', '≤ 0.3 s', '≤ 3 s');
+    });
 
-  it('replica-get: reads from a replica at rest, and while it applies what is written', async () => {
-    const [round] = (await byWrk).replica;
-    expect(round!.idle.load.requestsPerS).to.be.above(0);
-    expect(round!.idle.appliedPerS).to.equal(0);
-    expect(round!.idle.cpuShare).to.be.above(0);
-    expect(round!.applying.load.requestsPerS).to.be.above(0);
-    expect(round!.applying.appliedPerS).to.be.within(20, 400);
-    expect(round!.writesPerS).to.be.within(50, 210);
-    expectReport(renderReplicaGet([round!], options), '200 writes/s', 'at rest');
+    it('get-uncached: reads from both nodes and both bare servers', async () => {
+      const rounds = (await byWrk).uncached;
+      expect(rounds).to.have.length(1);
+      for (const name of UNCACHED_SERVERS) expect(rounds[0]![name].requestsPerS, name).to.be.above(0);
+      expectReport(renderUncached(rounds, options), '50 keys', '1,000 keys', '1.0 × bare node:http', '0.6 × bare socket');
+    });
+
+    it('replica-get: reads from a replica at rest, and while it applies what is written', async () => {
+      const [round] = (await byWrk).replica;
+      expect(round!.idle.load.requestsPerS).to.be.above(0);
+      expect(round!.idle.appliedPerS).to.equal(0);
+      expect(round!.idle.cpuShare).to.be.above(0);
+      expect(round!.applying.load.requestsPerS).to.be.above(0);
+      expect(round!.applying.appliedPerS).to.be.within(20, 400);
+      expect(round!.writesPerS).to.be.within(50, 210);
+      expectReport(renderReplicaGet([round!], options), '200 writes/s', 'at rest');
+    });
   });
 
   it('ends a run whose rate was not kept, or whose followers did not read all', async () => {
