@@ -1,5 +1,6 @@
 /** What wrk-load.lua does, with autocannon: autocannon-load.ts URL get|set KEYS VALUE_BYTES CONNECTIONS SECONDS */
 import autocannon from 'autocannon';
+import { keyAt } from '../../lib/bench/protocol.ts';
 
 const [url, method, keys, valueBytes, connections, seconds] = process.argv.slice(2) as [string, string, string, string, string, string];
 const value = 'v'.repeat(Number(valueBytes));
@@ -15,7 +16,7 @@ const result = await autocannon({
       method: isGet ? 'GET' : 'POST',
       ...(isGet ? {} : { body: value, headers: { 'content-type': 'text/plain' } }),
       setupRequest: (request) => {
-        const key = `key${String(Math.floor(Math.random() * Number(keys))).padStart(8, '0')}`;
+        const key = keyAt(Math.floor(Math.random() * Number(keys)));
         return { ...request, path: `/${method}/${key}` };
       },
     },

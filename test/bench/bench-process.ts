@@ -13,6 +13,8 @@ export function isOnPath(program: string): boolean {
   return spawnSync('sh', ['-c', 'command -v "$1"', 'sh', program]).status === 0;
 }
 
+const STOP_MS_MAX = 20_000;
+
 export class BenchProcess {
   readonly #child: ChildProcess;
   readonly #exited: Promise<number | null>;
@@ -20,15 +22,21 @@ export class BenchProcess {
   #stdout = '';
   #stderr = '';
 
-  /** @param command program and arguments */
-  constructor(command: readonly string[], core: number) {
-    const [program, ...args] = CAN_PIN ? ['taskset', '--cpu-list', String(core), ...command] : command;
+  /** @param command program and arguments @param core undefined = any */
+  constructor(command: readonly string[], core: number | undefined) {
+    const [program, ...args] = CAN_PIN && core !== undefined ? ['taskset', '--cpu-list', String(core), ...command] : command;
     this.#name = command.join(' ');
     this.#child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() });
     this.#child.stdout!.on('data', (chunk: Buffer) => (this.#stdout += chunk.toString()));
     // Only the end matters: it says why a process failed.
     this.#child.stderr!.on('data', (chunk: Buffer) => (this.#stderr = (this.#stderr + chunk.toString()).slice(-4_000)));
     this.#exited = once(this.#child, 'close').then(([code]) => code as number | null);
+  }
+
+  /** That of the command itself: whatever pins or launches it becomes it. */
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error(`${this.#name} could not be started`);
+    return this.#child.pid;
   }
 
   /** Waits for `ready at URL`. @throws Error with what the process said, if it ends first. */
@@ -54,8 +62,16 @@ export class BenchProcess {
     return JSON.parse(line) as T;
   }
 
+  /** Killed where it does not end by itself: no run may hang on its end. */
   async stop(): Promise<void> {
     this.#child.kill('SIGTERM');
+    const patience = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS_MAX);
+    await this.#exited;
+    clearTimeout(patience);
+  }
+
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
     await this.#exited;
   }
 }

@@ -9,13 +9,12 @@ import { type AddressInfo, createServer } from 'node:net';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { HttpConnection } from '../../lib/bench/http-connection.ts';
-import { RealClock } from '../../lib/env/real-clock.ts';
-import { realRawConnect } from '../../lib/env/real-raw-connection.ts';
 import { BenchProcess, GENERATOR_CORE, SERVER_CORE } from './bench-process.ts';
+import { fill } from './generated-load.ts';
 import { type LoadFigures, type GeneratorName, runLoad } from './load.ts';
 import { type LogCounters, countersBetween, readLogCounters } from './log-counters.ts';
 import { type Machine, assertRealDisk, describeMachine } from './machine.ts';
+import { eachRound } from './rounds.ts';
 import { median } from './statistics.ts';
 
 export interface BenchOptions {
@@ -69,7 +68,7 @@ export interface BenchResult {
   readonly loadAverageAtEnd: number;
 }
 
-const PROGRAM = join(import.meta.dirname, '../../bin/shiplog');
+export const PROGRAM = join(import.meta.dirname, '../../bin/shiplog');
 
 export async function runBench(options: BenchOptions): Promise<BenchResult> {
   assertRealDisk(options.directory);
@@ -91,12 +90,7 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
     options.onStep(`writing ${options.keys} keys`);
     await fill(urls.shiplog, options);
 
-    const rounds: Round[] = [];
-    for (let count = options.warmUp ? 0 : 1; count <= options.runs; count++) {
-      const name = count === 0 ? 'warming up' : `round ${count} of ${options.runs}`;
-      const round = await runRound(urls, directory, { ...options, onStep: (step) => options.onStep(`${name}: ${step}`) });
-      if (count > 0) rounds.push(round);
-    }
+    const rounds = await eachRound(options, (_count, onStep) => runRound(urls, directory, { ...options, onStep }));
 
     options.onStep('starting a replica');
     const replicaUrl = await start([...(await serveCommand(join(directory, 'replica'))), '--follow', urls.shiplog], GENERATOR_CORE);
@@ -162,18 +156,6 @@ async function measureLag(primaryUrl: string, replicaUrl: string, writesPerS: nu
 /** Default configuration, but for where. */
 export async function serveCommand(dataDirectory: string): Promise<readonly string[]> {
   return [PROGRAM, 'serve', '--data-dir', dataDirectory, '--port', String(await freePort())];
-}
-
-async function fill(url: string, { keys, valueBytes, connections }: BenchOptions): Promise<void> {
-  const value = 'v'.repeat(valueBytes);
-  const connect = realRawConnect(new RealClock());
-  let next = 0;
-  const writeSome = async (): Promise<void> => {
-    const connection = await HttpConnection.open(connect, url);
-    while (next < keys) await connection.set(`key${String(next++).padStart(8, '0')}`, value);
-    connection.close();
-  };
-  await Promise.all(Array.from({ length: connections }, writeSome));
 }
 
 async function untilReady(url: string): Promise<void> {

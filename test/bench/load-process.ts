@@ -8,7 +8,9 @@ import { realRawConnect } from '../../lib/env/real-raw-connection.ts';
 import type { GeneratedLoad, GeneratedFigures } from './generated-load.ts';
 import { RespProtocol } from './resp-protocol.ts';
 
-const { url, protocol, keys, valueBytes, what, plan } = JSON.parse(process.argv[2]!) as GeneratedLoad;
+const READ_PERCENT = { get: 100, mixed: 50, set: 0 } as const;
+
+const { url, protocol, keys, valueBytes, what, plan, spinMs } = JSON.parse(process.argv[2]!) as GeneratedLoad;
 const clock = new RealClock();
 const cpuBefore = process.cpuUsage();
 const load = await new LoadGenerator({
@@ -16,8 +18,9 @@ const load = await new LoadGenerator({
   connect: realRawConnect(clock),
   url,
   protocol: protocol === 'http' ? new HttpProtocol({ url, valueBytes }) : new RespProtocol(valueBytes),
-  workload: what === 'fill' ? eachKeyOnce('set') : mixedWorkload(new RealRandom(), what === 'get' ? 100 : 0, keys),
+  workload: what === 'fill' ? eachKeyOnce('set') : mixedWorkload(new RealRandom(), READ_PERCENT[what], keys),
   plan: what === 'fill' ? { ...plan, requestsMax: keys } : plan,
+  ...(spinMs !== undefined && { spinMs }),
 }).run();
 const cpu = process.cpuUsage(cpuBefore);
 const figures: GeneratedFigures = { load, cpuShare: (cpu.user + cpu.system) / 1_000 / load.elapsedMs };

@@ -28,6 +28,14 @@ export function ms(value: number): string {
   return `${value.toFixed(2)} ms`;
 }
 
+/** What stands under a heading of the second level, undefined where there is none. */
+export function sectionOf(document: string, heading: string): string | undefined {
+  const start = document.indexOf(`## ${heading}\n`);
+  if (start < 0) return undefined;
+  const next = document.indexOf('\n## ', start);
+  return document.slice(document.indexOf('\n', start), next < 0 ? document.length : next).trim();
+}
+
 /** The document with what stands under a heading of the second level replaced, or added at the end. */
 export function withSection(document: string, heading: string, body: string): string {
   const section = `## ${heading}\n\n${body.trim()}\n`;

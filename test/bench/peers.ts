@@ -14,6 +14,7 @@ import { type GeneratedFigures, type GeneratedLoad, generateLoad } from './gener
 import { type LogCounters, countersBetween, readLogCounters } from './log-counters.ts';
 import { type Machine, assertRealDisk, describeMachine } from './machine.ts';
 import { type Row, ms, ratio, table, whole, withRange } from './markdown.ts';
+import { eachRound } from './rounds.ts';
 import { median } from './statistics.ts';
 
 export interface PeersOptions {
@@ -73,12 +74,7 @@ export async function runPeers(options: PeersOptions): Promise<PeersResult> {
       options.onStep(`writing ${options.keys} keys to ${peer}`);
       await generateLoad(loadOn(urls, peer, 'fill', options));
     }
-    const rounds: PeersRound[] = [];
-    for (let count = options.warmUp ? 0 : 1; count <= options.runs; count++) {
-      const name = count === 0 ? 'warming up' : `round ${count} of ${options.runs}`;
-      const round = await runRound(urls, count % 2 === 0 ? PEERS.toReversed() : PEERS, { ...options, onStep: (step) => options.onStep(`${name}: ${step}`) });
-      if (count > 0) rounds.push(round);
-    }
+    const rounds = await eachRound(options, (count, onStep) => runRound(urls, count % 2 === 0 ? PEERS.toReversed() : PEERS, { ...options, onStep }));
     return { options, machine, redisVersion: redisVersion!, rounds, loadAverageAtEnd: loadavg()[0]! };
   } finally {
     await Promise.all(processes.map((each) => each.stop()));
