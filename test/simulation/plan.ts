@@ -44,7 +44,7 @@ export interface SimulationPlan {
   readonly valueBytes: number;
   /** Of all operations. Writes are half of them, reads the rest. */
   readonly deleteShare: number;
-  /** Of writes and deletes: so many are the first operation of a batch. */
+  /** Of writes and deletes: so many are the first operation of a batch. Drawn from a stream of its own: at 0 all else is as if there were no batches. */
   readonly batchShare: number;
   readonly acks: readonly (readonly [AckLevel, number])[];
   readonly segmentBytes: number;

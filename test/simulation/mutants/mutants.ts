@@ -326,6 +326,89 @@ export const MUTANTS: readonly Mutant[] = [
     plan: { ...POWER_CUTS, nodeCount: 2, keyCount: 2, deleteShare: 0.25, acks: [['local', 1]], operations: 900, diskMs: 20, thinkMs: 50, faultMs: 250 },
     caughtAt: 1,
   },
+  {
+    name: 'batches-in-several-frames',
+    bug: 'B29',
+    story: 'each operation of a batch is a frame of its own, so that a crash or a failover can come between them',
+    edits: [{ file: 'commit/group-commit.ts', from: '        group.frames.push([...framed]);\n', to: '        for (const each of framed) group.frames.push([each]);\n' }],
+    caughtAt: 1,
+  },
+  {
+    name: 'batches-in-several-groups',
+    bug: 'B29',
+    story: 'the rest of a batch is written when its first operation is durable: a crash or a failover comes between them',
+    edits: [
+      {
+        file: 'commit/group-commit.ts',
+        from: '      checkBatchSize(operations.length, bytes);\n',
+        to: `      checkBatchSize(operations.length, bytes);
+      if (operations.length > 1 && operations.every(isUnconditional)) {
+        const parts = [operations.slice(0, 1), operations.slice(1)].map((part) => ({ part }));
+        const written = async () => {
+          const first = await this.submitBatch(parts[0].part, { awaitsSync });
+          const rest = await this.submitBatch(parts[1].part, { awaitsSync });
+          return first.outcome === 'written' ? { ...rest, lsns: [...first.lsns, ...rest.lsns] } : { ...rest, isWritten: [...first.isWritten, ...rest.isWritten] };
+        };
+        written().then(resolve, () => reject(new ShiplogError('outcome-unknown', 'a part of it may be written')));
+        return;
+      }
+`,
+      },
+    ],
+    plan: { ...POWER_CUTS, valueBytes: 40, batchShare: 1 },
+    caughtAt: 1,
+  },
+  {
+    name: 'batches-share-frames',
+    bug: 'B29',
+    story: 'a batch gets into the frame of the writes before it, and is not a step of its own',
+    edits: [{ file: 'commit/group-commit.ts', from: '        closeFrame();\n        group.frames.push([...framed]);\n', to: '        frame.push(...framed);\n        closeFrame();\n' }],
+    caughtAt: 1,
+  },
+  {
+    name: 'only-the-first-condition-counts',
+    bug: 'B29',
+    story: 'a batch is written if the condition of its first operation holds, whatever becomes of the others',
+    edits: [{ file: 'commit/group-commit.ts', from: '      if (condition === undefined) continue;\n', to: '      if (condition === undefined || index > 0) continue;\n' }],
+    caughtAt: 1,
+  },
+  {
+    name: 'conditions-judged-one-by-one',
+    bug: 'B29',
+    story: 'a condition is judged by what the operations of the batch before it have done, not by the state before the batch',
+    edits: [
+      {
+        file: 'commit/group-commit.ts',
+        from: '      const currentLsn = table.get(operation.key)?.lsn ?? null;\n      if (condition(currentLsn)) continue;',
+        to: '      const earlier = operations.slice(0, index).findLast((each) => each.operation.key === operation.key)?.operation;\n      const currentLsn = earlier === undefined ? (table.get(operation.key)?.lsn ?? null) : earlier.kind === "put" ? restsOnLsn : null;\n      if (condition(currentLsn)) continue;',
+      },
+    ],
+    caughtAt: 1,
+  },
+  {
+    name: 'written-up-to-the-condition-that-fails',
+    bug: 'B29',
+    story: 'of a batch that is refused, the operations before the condition that does not hold are written',
+    edits: [
+      {
+        file: 'commit/group-commit.ts',
+        from: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      return [];",
+        to: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      const puts = operations.slice(0, index).filter((each) => each.operation.kind === 'put');\n      for (const each of puts) group.earlier.set(each.operation.key, { exists: true });\n      return framedWritesOf({ ...batch, operations: puts }, puts.map(() => true));",
+      },
+    ],
+    caughtAt: 1,
+  },
+  {
+    name: 'batches-shown-in-part',
+    bug: 'B29',
+    story: 'reads show a batch one operation after the other',
+    edits: [
+      { file: 'commit/committer.ts', from: '      table.show(batches);', to: '      await table.show(batches);' },
+      { file: 'commit/visible-table.ts', from: '  show(batches: readonly LoggedBatch[]): void {', to: '  async show(batches: readonly LoggedBatch[]): Promise<void> {' },
+      { file: 'commit/visible-table.ts', from: '        lsn += 1;\n      }\n      this.#batches.push(batch);', to: '        this.visible.advance(lsn);\n        if (lsn < batch.lastLsn) await sleep(this.#options.clock, 1);\n        lsn += 1;\n      }\n      this.#batches.push(batch);' },
+    ],
+    caughtAt: 1,
+  },
 ];
 
 /** One row in forty is not there, though everything else of its transaction is. */
