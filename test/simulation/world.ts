@@ -203,7 +203,7 @@ export class World {
   /** Whatever peers send, nobody takes a multiple of the largest frame for it. */
   judgeMemory(): void {
     if (this.#isFound('memory-unbounded')) return;
-    const bytesMax = BUFFERS_BYTES_MAX + DISK_COPIES_MAX * this.plan.operations * this.plan.valueBytes;
+    const bytesMax = BUFFERS_BYTES_MAX + DISK_COPIES_MAX * Math.max(this.plan.operations, this.#recordCount) * this.plan.valueBytes;
     const bytes = heldBuffersBytes(bytesMax);
     if (bytes >= bytesMax) this.violate('memory-unbounded', `the nodes of this run hold ${(bytes / MIB).toFixed(0)} MiB of buffers`);
   }

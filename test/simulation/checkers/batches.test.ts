@@ -140,6 +140,12 @@ describe('check of batches', () => {
     });
   });
 
+  it('knows that an incomplete file holds rows, which may lie between those of a batch', () => {
+    const rows = { isComplete: false, forkLsn: 2, operations: { '1.aaaa-3': 'b=v2', '1.aaaa-7': 'd=v9', '1.aaaa-5': 'c=v4' } };
+    const truth = truthOf({ log: '1.aaaa: a=v1 | 2.bbbb: a=v3', salvage: [rows] });
+    expect(judge(truth, ...batch(B, A, C), read('d', 'v9', [31, 32], '1.aaaa-7'))).to.deep.equal([]);
+  });
+
   it('counts the batches that it judged', () => {
     expect(checkBatches([...batch(B, A, C), write('d', 'v9', [31, 32], null)], new Lineages(PLAIN)).checkedCount).to.equal(1);
   });

@@ -35,7 +35,7 @@ export function checkBatches(records: readonly HistoryRecord[], lineages: Lineag
     ...possible.flatMap(judgeAnswer),
     ...possible.flatMap((batch) => judgeInLog(batch, lineages)),
     ...possible.flatMap((batch) => judgeConditions(batch, lineages)),
-    ...lineages.truth.salvage.filter(({ isComplete }) => isComplete).flatMap((file) => judgeSetAside(file, possible)),
+    ...completeFiles(lineages).flatMap((file) => judgeSetAside(file, possible)),
     ...judgeReads(records.filter(isAnsweredRead), possible, lineages),
   ];
   return { checkedCount: batches.length, violations };
@@ -134,6 +134,11 @@ function judgeSetAside(file: SalvageFile, batches: readonly SentBatch[]): readon
   });
 }
 
+/** Others hold rows, of each key the last one. */
+function completeFiles({ truth }: Lineages): readonly SalvageFile[] {
+  return truth.salvage.filter(({ isComplete }) => isComplete);
+}
+
 function indexesOf(file: SalvageFile): ReadonlyMap<string, number> {
   return new Map(file.operations.flatMap(({ operation }, index) => (operation.kind === 'put' ? [[operation.value, index] as const] : [])));
 }
@@ -170,7 +175,7 @@ function positionsInside(batches: readonly SentBatch[], lineages: Lineages): Rea
   const add = (batch: SentBatch, positions: readonly Position[]): void => {
     for (const position of positions.slice(0, -1)) inside.set(formatPosition(position), batch);
   };
-  const files = lineages.truth.salvage.map((file) => ({ file, indexes: indexesOf(file) }));
+  const files = completeFiles(lineages).map((file) => ({ file, indexes: indexesOf(file) }));
   for (const batch of batches) {
     add(batch, puts(batch).flatMap(({ value }) => lineages.lsnOfValue(value!) ?? []).map((lsn) => lineages.positionOf(lineages.at(lsn)!)));
     const frame = frameOf(batch, lineages);
