@@ -12,6 +12,10 @@ export const COUNTED = [
   'answers410',
   'answers504',
   'fencings',
+  'batches',
+  'batchesAcknowledged',
+  'batchesRefused',
+  'batchesUnknown',
 ] as const;
 
 /** Of interest, but not asked for. */

@@ -52,6 +52,15 @@ export interface MutationRecord extends RecordBase {
   readonly position: Position | null;
   /** A condition that was sent along: the position of the key's last write (`If-Match`), or whether there is such a key. */
   readonly onlyIf?: Position | 'present' | 'absent';
+  /** Of an operation that was sent with others, to happen together or not at all: each has a record, with event numbers of its own. */
+  readonly batch?: BatchPlace;
+}
+
+export interface BatchPlace {
+  /** Id of the batch: that of its first operation. */
+  readonly id: number;
+  /** 0 for the first operation. */
+  readonly index: number;
 }
 
 /**
@@ -84,6 +93,8 @@ export interface LoggedOperation {
   readonly lsn: number;
   /** Id of the epoch that it belongs to (32 hex digits). */
   readonly epochId: string;
+  /** LSN of the first operation in its frame. */
+  readonly frameLsn: number;
   readonly operation: Operation;
 }
 
@@ -202,4 +213,7 @@ export type ViolationCode =
   | 'log-broken'
   | 'logs-differ'
   | 'table-differs'
-  | 'digests-differ';
+  | 'digests-differ'
+  // 7 batches
+  | 'torn-batch'
+  | 'wrong-batch';

@@ -7,13 +7,13 @@ import { type CampaignResult, runCampaign } from './campaign.ts';
 import { COUNTED, type CounterName, missingIn } from './counters.ts';
 import { MUTANTS } from './mutants/mutants.ts';
 import { survivors } from './mutants/report.ts';
-import type { ProfileName } from './plan.ts';
+import type { ProfileName, SimulationPlan } from './plan.ts';
 import { STEPS_DEFAULT, runSimulation } from './simulation.ts';
 import type { SimulationViolation } from './world.ts';
 
 const MUTANT_SEEDS_DEFAULT = 2_000;
 
-const HELP = `npm run simulate -- --seed N [--swarm] [--steps N]
+const HELP = `npm run simulate -- --seed N [--swarm] [--steps N] [--plan JSON]
 npm run simulate -- --seeds COUNT [--from N] [--swarm] [--steps N] [--minutes M]
 npm run simulate -- --mutants [NAME …] [--seeds N] [--from N]
 
@@ -26,6 +26,7 @@ and judges what the clients saw. Exit code 1 where a promise was broken, 2 when 
   --swarm    each seed takes another subset of faults, with other rates
   --steps    client operations of each run while faults happen (default ${STEPS_DEFAULT})
   --minutes  ends after so long
+  --plan     with --seed: in place of what the seed draws, such as '{"batchShare":0}'
   --quiet    with --seed: no trace, only the verdict
   --mutants  takes the product's safeguards away one by one and looks for a seed that notices, among
              ${MUTANT_SEEDS_DEFAULT} or so many; exit code 1 where one can be missing unnoticed
@@ -54,6 +55,7 @@ interface Order {
   readonly profile: ProfileName;
   readonly minutes: number;
   readonly isQuiet: boolean;
+  readonly plan: Partial<SimulationPlan>;
   /** Names of some; none means all. Undefined where the product as it is shall run. */
   readonly mutants: readonly string[] | undefined;
 }
@@ -69,7 +71,7 @@ async function replay(seed: number, order: Order): Promise<number> {
     pending.push(`${line}\n`);
     if (pending.length > 500) flush();
   };
-  const result = await runSimulation({ seed, steps: order.steps, profile: order.profile, ...(order.isQuiet ? {} : { onLine }) });
+  const result = await runSimulation({ seed, steps: order.steps, profile: order.profile, plan: order.plan, ...(order.isQuiet ? {} : { onLine }) });
   flush();
   process.stdout.write(`\nseed ${seed}, commit ${commit()}, trace ${result.traceHash}, ${(result.simulatedMs / 1000).toFixed(1)} simulated seconds\n`);
   process.stdout.write(`${countersText(result.counters)}\n${result.verdict === 'passed' ? 'passed' : violationsText(result.violations)}\n`);
@@ -140,6 +142,7 @@ function readOrder(): Order | undefined {
       minutes: { type: 'string' },
       swarm: { type: 'boolean' },
       quiet: { type: 'boolean' },
+      plan: { type: 'string' },
       mutants: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -149,6 +152,7 @@ function readOrder(): Order | undefined {
     process.stdout.write(HELP);
     return undefined;
   }
+  if (values.plan !== undefined && values.seed === undefined) throw new Error('--plan goes with --seed');
   const stray = isForMutants ? positionals.find((name) => !MUTANTS.some((mutant) => mutant.name === name)) : positionals[0];
   if (stray !== undefined) throw new Error(isForMutants ? `there is no mutant ${stray}; there are ${MUTANTS.map(({ name }) => name).join(', ')}` : `what is ${JSON.stringify(stray)}?`);
   return {
@@ -159,6 +163,7 @@ function readOrder(): Order | undefined {
     minutes: wholeNumber('--minutes', values.minutes ?? '100000'),
     profile: values.swarm === true ? 'swarm' : 'default',
     isQuiet: values.quiet === true,
+    plan: values.plan === undefined ? {} : (JSON.parse(values.plan) as Partial<SimulationPlan>),
     mutants: isForMutants ? positionals : undefined,
   };
 }

@@ -44,6 +44,8 @@ export interface SimulationPlan {
   readonly valueBytes: number;
   /** Of all operations. Writes are half of them, reads the rest. */
   readonly deleteShare: number;
+  /** Of writes and deletes: so many are the first operation of a batch. Drawn from a stream of its own: at 0 all else is as if there were no batches. */
+  readonly batchShare: number;
   readonly acks: readonly (readonly [AckLevel, number])[];
   readonly segmentBytes: number;
   readonly checkpointOperations: number;
@@ -111,6 +113,7 @@ export function drawPlan(random: SeededRandom, profile: ProfileName, operations:
     keyCount: 3 + random.below(20),
     valueBytes: random.pick([8, 40, 300]),
     deleteShare: 0.1,
+    batchShare: 0.2,
     acks: [['local', 10], [1, 4], ['all', 3], ['memory', 1], [2, 1]],
     segmentBytes: random.pick([1024, 2048, 4096, 1 << 20]),
     checkpointOperations: 5 + random.below(60),

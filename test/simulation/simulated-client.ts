@@ -1,25 +1,43 @@
-/** One session: writes, deletes and reads, one at a time, at nodes of its choice, written down as it saw them. */
+/** One session: writes, deletes, batches of them, and reads, one at a time, at nodes of its choice, written down as it saw them. */
 import { type AckLevel, parseAckLevel } from '../../lib/base/ack-level.ts';
-import { type ErrorCode, ShiplogError, isShiplogError, unreachable } from '../../lib/base/errors.ts';
+import { ShiplogError, isShiplogError, unreachable } from '../../lib/base/errors.ts';
 import type { DataOperation } from '../../lib/base/operation.ts';
 import { type Position, formatPosition, parsePosition } from '../../lib/base/position.ts';
 import { errorFromProblem } from '../../lib/base/problem.ts';
 import type { Node } from '../../lib/node/node.ts';
-import type { ReachedAck, WriteCondition } from '../../lib/node/node-api.ts';
+import type { WriteCondition } from '../../lib/node/node-api.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
+import { sendBatch } from './batch-exchange.ts';
 import { Connection, type Outcome } from './connection.ts';
-import type { MutationOutcome, MutationRecord, ReadOutcome, ReadRecord } from './history-record.ts';
+import type { BatchPlace, MutationRecord, ReadOutcome, ReadRecord } from './history-record.ts';
 import { pickWeighted } from './plan.ts';
 import type { SimulatedMachine } from './simulated-machine.ts';
 import type { World } from './world.ts';
+import { type WriteAnswer, batchAnswersOf, writeAnswerOf } from './write-answer.ts';
 
 /** Some clients give up before the node does, some wait for its own time-outs. */
 const PATIENCES_MS = [1_000, 2_500, 7_000] as const;
 
-interface WriteAnswer {
-  readonly outcome: MutationOutcome;
-  readonly ackReached: ReachedAck | null;
-  readonly position: Position | null;
+/** A write or delete, on its own or one of a batch. */
+interface SentWrite {
+  readonly id: number;
+  readonly operation: DataOperation;
+  readonly condition: WriteCondition;
+}
+
+interface Durability {
+  readonly ack: AckLevel;
+  readonly timeoutMs: number;
+}
+
+/** All that a record says of a write, but for its answer. */
+interface NotedWrite {
+  readonly sent: SentWrite;
+  readonly nodeId: string;
+  readonly invokedAt: number;
+  readonly endedAt: number;
+  readonly ackAsked: AckLevel;
+  readonly batch?: BatchPlace;
 }
 
 interface ReadAnswer {
@@ -33,6 +51,7 @@ export class SimulatedClient {
   readonly #world: World;
   readonly #name: string;
   readonly #random: SeededRandom;
+  readonly #batchRandom: SeededRandom;
   readonly #connection: Connection;
   readonly #patienceMs: number;
   #session = 1;
@@ -46,6 +65,7 @@ export class SimulatedClient {
     this.#world = world;
     this.#name = name;
     this.#random = world.random.fork();
+    this.#batchRandom = world.batchRandom.fork();
     this.#patienceMs = this.#random.pick(PATIENCES_MS);
     this.#connection = new Connection(world, `http://${name}`);
   }
@@ -69,7 +89,7 @@ export class SimulatedClient {
     const machine = this.#machine();
     const key = `k${this.#random.below(world.plan.keyCount)}`;
     const dice = this.#random.uniform();
-    const isFine = dice < 0.5 ? await this.#write(machine, key, 'write') : dice < 0.5 + world.plan.deleteShare ? await this.#write(machine, key, 'delete') : await this.#read(machine, key);
+    const isFine = dice < 0.5 ? await this.#mutate(machine, key, 'write') : dice < 0.5 + world.plan.deleteShare ? await this.#mutate(machine, key, 'delete') : await this.#read(machine, key);
     world.counters.operations += 1;
     world.judgeMemory();
     if (wasCalm && world.isCalm) {
@@ -91,46 +111,104 @@ export class SimulatedClient {
 
   // ——— writes ———
 
-  async #write(machine: SimulatedMachine, key: string, kind: 'write' | 'delete'): Promise<boolean> {
+  /** Alone, or as the first operation of a batch. */
+  async #mutate(machine: SimulatedMachine, key: string, kind: 'write' | 'delete'): Promise<boolean> {
+    const { plan } = this.#world;
+    const first = this.#sentWrite(this.#random, key, kind);
+    const ack = pickWeighted(this.#random, plan.acks);
+    const durability = { ack, timeoutMs: this.#random.pick([300, 1_500, 5_000]) };
+    return this.#batchRandom.chance(plan.batchShare) ? await this.#writeBatch(machine, [first, ...this.#moreOf(first)], durability) : await this.#write(machine, first, durability);
+  }
+
+  async #write(machine: SimulatedMachine, sent: SentWrite, durability: Durability): Promise<boolean> {
     const { world } = this;
-    const id = world.nextRecordId();
-    const value = kind === 'write' ? `${id}`.padEnd(world.plan.valueBytes, '.') : null;
-    const operation: DataOperation = value === null ? { kind: 'delete', key } : { kind: 'put', key, value };
-    const condition = this.#condition(key, kind);
-    const ack = pickWeighted(this.#random, world.plan.acks);
-    const timeoutMs = this.#random.pick([300, 1_500, 5_000]);
-    const text = `${kind} #${id} ${key} ack=${ack}${describeCondition(condition)} at ${machine.name}`;
-    const invokedAt = world.trace.event(this.#clientId, text);
+    const { id, operation, condition } = sent;
+    const invokedAt = world.trace.event(this.#clientId, `${textOf(sent)} ack=${durability.ack}${describeCondition(condition)} at ${machine.name}`);
     const nodeId = nodeIdOf(machine);
-    const outcome = await this.#connection.call(machine, (node) => write(node, operation, condition, { ack, timeoutMs }), this.#patienceMs);
-    const isPlain = kind === 'write' && Object.keys(condition).length === 0;
-    const answer = writeAnswerOf(outcome, isPlain);
-    const endedAt = world.trace.event(this.#clientId, `${kind} #${id} ${answer.outcome}${answer.position === null ? '' : ` ${formatPosition(answer.position)}`}${answer.ackReached === null ? '' : ` ack=${answer.ackReached}`}${reasonOf(outcome)}`);
-    world.noteAnswer(outcome.kind === 'refused' && isShiplogError(outcome.error) ? outcome.error : undefined);
-    const record: MutationRecord = {
-      id,
-      clientId: this.#clientId,
-      nodeId,
-      kind,
-      key,
-      value,
-      invokedAt,
-      endedAt: answer.outcome === 'unknown' && outcome.kind !== 'refused' ? null : endedAt,
-      minPosition: null,
-      outcome: answer.outcome,
-      ackAsked: ack,
-      ackReached: answer.ackReached,
-      position: answer.position,
-    };
-    world.records.push(record);
-    if (answer.outcome === 'ok') this.#saw(answer.position);
-    if (answer.outcome === 'position-lost') this.#beginSession();
-    if (answer.outcome === 'ok' && kind === 'write' && answer.position !== null) this.#keyPositions.set(key, answer.position);
+    const outcome = await this.#connection.call(machine, (node) => write(node, operation, condition, durability), this.#patienceMs);
+    const answer = writeAnswerOf(outcome, isPlain(sent));
+    const endedAt = world.trace.event(this.#clientId, `${kindOf(operation)} #${id} ${describeAnswer(answer)}${reasonOf(outcome)}`);
+    world.noteAnswer(errorOf(outcome));
+    world.records.push(this.#recordOf({ sent, nodeId, invokedAt, endedAt, ackAsked: durability.ack }, answer, outcome));
+    this.#learn([sent], [answer]);
     return answer.outcome === 'ok' || answer.outcome === 'not-found' || (outcome.kind === 'answered' && answer.outcome === 'failed');
   }
 
-  #condition(key: string, kind: 'write' | 'delete'): WriteCondition {
-    const dice = this.#random.uniform();
+  async #writeBatch(machine: SimulatedMachine, batch: readonly SentWrite[], durability: Durability): Promise<boolean> {
+    const { world } = this;
+    const [{ id }] = batch as readonly [SentWrite];
+    const name = (index: number): string => `batch #${id} (${index + 1} of ${batch.length})`;
+    // Each operation has a beginning and an end of its own, as if all were sent and answered one behind the other.
+    const begins = batch.map((sent, index) => world.trace.event(this.#clientId, `${name(index)} ${textOf(sent)} ack=${durability.ack}${describeCondition(sent.condition)} at ${machine.name}`));
+    const nodeId = nodeIdOf(machine);
+    const outcome = await this.#connection.call(machine, (node) => sendBatch(node, batch, durability), this.#patienceMs);
+    const answers = batchAnswersOf(outcome, batch.length, batch.every(isPlain));
+    world.noteAnswer(errorOf(outcome));
+    for (const [index, sent] of batch.entries()) {
+      const answer = answers[index]!;
+      const endedAt = world.trace.event(this.#clientId, `${name(index)} ${kindOf(sent.operation)} #${sent.id} ${describeAnswer(answer)}${reasonOf(outcome)}`);
+      world.records.push(this.#recordOf({ sent, nodeId, invokedAt: begins[index]!, endedAt, ackAsked: durability.ack, batch: { id, index } }, answer, outcome));
+    }
+    this.#learn(batch, answers);
+    this.#countBatch(outcome, answers);
+    return outcome.kind === 'answered';
+  }
+
+  #countBatch(outcome: Outcome<unknown>, answers: readonly WriteAnswer[]): void {
+    const { counters } = this.#world;
+    if (outcome.kind !== 'not-sent') counters.batches += 1;
+    if (answers.some((answer) => answer.outcome === 'unknown')) counters.batchesUnknown += 1;
+    if (outcome.kind !== 'answered') return;
+    if (answers.some((answer) => answer.outcome === 'failed')) counters.batchesRefused += 1;
+    else counters.batchesAcknowledged += 1;
+  }
+
+  #recordOf({ sent: { id, operation, condition }, ...more }: NotedWrite, answer: WriteAnswer, outcome: Outcome<unknown>): MutationRecord {
+    const onlyIf = onlyIfOf(condition);
+    return {
+      ...more,
+      ...answer,
+      id,
+      clientId: this.#clientId,
+      kind: kindOf(operation),
+      key: operation.key,
+      value: operation.kind === 'put' ? operation.value : null,
+      endedAt: answer.outcome === 'unknown' && outcome.kind !== 'refused' ? null : more.endedAt,
+      minPosition: null,
+      ...(onlyIf !== undefined && { onlyIf }),
+    };
+  }
+
+  #learn(sent: readonly SentWrite[], answers: readonly WriteAnswer[]): void {
+    for (const [index, { operation }] of sent.entries()) {
+      const { outcome, position } = answers[index]!;
+      if (outcome !== 'ok') continue;
+      this.#saw(position);
+      if (operation.kind === 'put' && position !== null) this.#keyPositions.set(operation.key, position);
+    }
+    if (answers.some(({ outcome }) => outcome === 'position-lost')) this.#beginSession();
+  }
+
+  #sentWrite(random: SeededRandom, key: string, kind: 'write' | 'delete'): SentWrite {
+    const id = this.#world.nextRecordId();
+    const operation: DataOperation = kind === 'write' ? { kind: 'put', key, value: `${id}`.padEnd(this.#world.plan.valueBytes, '.') } : { kind: 'delete', key };
+    return { id, operation, condition: this.#condition(random, key, kind) };
+  }
+
+  /** The other operations of a batch. */
+  #moreOf(first: SentWrite): readonly SentWrite[] {
+    const random = this.#batchRandom;
+    const keys = [first.operation.key];
+    return Array.from({ length: 1 + random.below(4) }, () => {
+      // Some keys come more than once.
+      const key = random.chance(0.25) ? random.pick(keys) : `k${random.below(this.#world.plan.keyCount)}`;
+      keys.push(key);
+      return this.#sentWrite(random, key, random.chance(0.25) ? 'delete' : 'write');
+    });
+  }
+
+  #condition(random: SeededRandom, key: string, kind: 'write' | 'delete'): WriteCondition {
+    const dice = random.uniform();
     const known = this.#keyPositions.get(key);
     if (dice < 0.1 && known !== undefined) return { ifMatch: [known] };
     if (dice < 0.15) return { ifMatch: '*' };
@@ -151,7 +229,7 @@ export class SimulatedClient {
     const value = outcome.kind === 'answered' ? outcome.value : null;
     const readOutcome = readOutcomeOf(outcome);
     const endedAt = world.trace.event(this.#clientId, `read #${id} ${readOutcome}${value === null ? '' : ` ${value.value?.replace(/\.+$/, '') ?? 'nothing'} at ${formatPosition(value.position)} as ${value.role}`}${reasonOf(outcome)}`);
-    world.noteAnswer(outcome.kind === 'refused' && isShiplogError(outcome.error) ? outcome.error : undefined);
+    world.noteAnswer(errorOf(outcome));
     const record: ReadRecord = {
       id,
       clientId: this.#clientId,
@@ -190,11 +268,6 @@ export class SimulatedClient {
 }
 
 // ——— what http/ does ———
-
-interface Durability {
-  readonly ack: AckLevel;
-  readonly timeoutMs: number;
-}
 
 async function write(node: Node, operation: DataOperation, condition: WriteCondition, durability: Durability): Promise<WriteAnswer> {
   const route = await node.writeRoute();
@@ -269,51 +342,6 @@ function nodeIdOf(machine: SimulatedMachine): string {
 
 // ——— what an answer means ———
 
-function writeAnswerOf(outcome: Outcome<WriteAnswer>, isPlain: boolean): WriteAnswer {
-  switch (outcome.kind) {
-    case 'answered':
-      return outcome.value;
-    case 'not-sent':
-      return { outcome: 'failed', ackReached: null, position: null };
-    case 'no-answer':
-      return { outcome: 'unknown', ackReached: null, position: null };
-    case 'refused':
-      return refusedWrite(outcome.error, isPlain);
-    default:
-      return unreachable(outcome);
-  }
-}
-
-function refusedWrite(error: unknown, isPlain: boolean): WriteAnswer {
-  if (!isShiplogError(error)) return { outcome: 'unknown', ackReached: null, position: null };
-  const told = error.extra['position'];
-  const position = typeof told === 'string' ? (parsePosition(told) ?? null) : null;
-  switch (error.code) {
-    case 'position-lost':
-      return { outcome: 'position-lost', ackReached: null, position };
-    // `not-shown-yet` tells a position of the primary, not the write's own.
-    case 'ack-timeout':
-      // A delete or a condition may also have waited for the write that its refusal rests on; the answer does not say.
-      return position === null || !isPlain ? { outcome: 'unknown', ackReached: null, position: null } : { outcome: 'ack-timeout', ackReached: null, position };
-    default:
-      return { outcome: NOT_CARRIED_OUT.has(error.code) ? 'failed' : 'unknown', ackReached: null, position: null };
-  }
-}
-
-/** Refusals that promise that nothing was stored. */
-const NOT_CARRIED_OUT: ReadonlySet<ErrorCode> = new Set([
-  'not-ready',
-  'not-primary',
-  'no-primary',
-  'read-only-replica',
-  'too-few-members',
-  'too-few-replicas',
-  'overloaded',
-  'stopping',
-  'disk-full',
-  'timeout',
-]);
-
 function readOutcomeOf(outcome: Outcome<ReadAnswer>): ReadOutcome {
   switch (outcome.kind) {
     case 'answered':
@@ -330,9 +358,30 @@ function readOutcomeOf(outcome: Outcome<ReadAnswer>): ReadOutcome {
   }
 }
 
+function errorOf(outcome: Outcome<unknown>): ShiplogError | undefined {
+  return outcome.kind === 'refused' && isShiplogError(outcome.error) ? outcome.error : undefined;
+}
+
 function reasonOf(outcome: Outcome<unknown>): string {
   if (outcome.kind === 'refused') return `, ${isShiplogError(outcome.error) ? `${outcome.error.code}: ${outcome.error.message}` : String(outcome.error)}`;
   return outcome.kind === 'answered' ? '' : `, ${outcome.kind}`;
+}
+
+function kindOf(operation: DataOperation): 'write' | 'delete' {
+  return operation.kind === 'put' ? 'write' : 'delete';
+}
+
+function textOf({ id, operation }: SentWrite): string {
+  return `${kindOf(operation)} #${id} ${operation.key}`;
+}
+
+/** It writes, whatever it finds. */
+function isPlain({ operation, condition }: SentWrite): boolean {
+  return operation.kind === 'put' && Object.keys(condition).length === 0;
+}
+
+function describeAnswer({ outcome, position, ackReached }: WriteAnswer): string {
+  return `${outcome}${position === null ? '' : ` ${formatPosition(position)}`}${ackReached === null ? '' : ` ack=${ackReached}`}`;
 }
 
 function conditionText(names: '*' | readonly Position[]): string {
@@ -341,4 +390,10 @@ function conditionText(names: '*' | readonly Position[]): string {
 
 function describeCondition({ ifMatch, ifNoneMatch }: WriteCondition): string {
   return `${ifMatch === undefined ? '' : ` if-match ${conditionText(ifMatch)}`}${ifNoneMatch === undefined ? '' : ` if-none-match ${conditionText(ifNoneMatch)}`}`;
+}
+
+/** A condition names one position at most here. */
+function onlyIfOf({ ifMatch, ifNoneMatch }: WriteCondition): Position | 'present' | 'absent' | undefined {
+  if (ifNoneMatch !== undefined) return 'absent';
+  return ifMatch === '*' ? 'present' : ifMatch?.[0];
 }

@@ -54,7 +54,7 @@ export async function runSimulation(options: SimulationOptions): Promise<Simulat
   const clock = new FakeClock();
   const trace = new Trace({ nowMs: () => clock.monotonicMs(), onLine: options.onLine });
   const plan = { ...drawPlan(random.fork(), options.profile ?? 'default', options.steps ?? STEPS_DEFAULT), ...options.plan };
-  const world = new World({ clock, random, plan, mutation: options.mutation ?? NO_MUTATION, trace });
+  const world = new World({ clock, random, batchRandom: new SeededRandom(~options.seed), plan, mutation: options.mutation ?? NO_MUTATION, trace });
   trace.event('world', JSON.stringify({ ...plan, faults: plan.faults.map(([name]) => name), actions: plan.actions.map(([name]) => name) }));
 
   // A promise that nobody waits for is a mistake of the product, or of the simulation.
@@ -184,6 +184,6 @@ class Run {
       return ends.every((end) => end !== undefined && end.applied === ends[0]!.durable && end.durable === ends[0]!.durable);
     });
     const truth = await new TruthFinder(world).find(primary);
-    world.violations.push(...judgeHistory(world.records, truth, { successShareMin: 0 }).filter((each) => !this.#isDoneTwice(each.code) && !this.#isExcused(each.code, each.recordIds, truth)));
+    world.violations.push(...judgeHistory(world.records, truth, { successShareMin: 0, mayBeEmpty: world.plan.batchShare === 0 ? ['batches'] : [] }).filter((each) => !this.#isDoneTwice(each.code) && !this.#isExcused(each.code, each.recordIds, truth)));
   }
 }

@@ -207,7 +207,7 @@ function loggedOf(frames: readonly DecodedFrame[], whole: readonly LoggedOperati
       const lsn = frame.lsns[index]!;
       if (operation.kind === 'epoch-begin') epochId = operation.epochId;
       else if (epochId === '') epochId = whole[lsn - 1]?.epochId ?? '';
-      return { lsn, epochId, operation: operationOf(operation) };
+      return { lsn, epochId, frameLsn: frame.firstLsn, operation: operationOf(operation) };
     }),
   );
 }

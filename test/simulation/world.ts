@@ -46,6 +46,8 @@ const CALM_AFTER_MS = 12_000;
 export class World {
   readonly clock: FakeClock;
   readonly random: SeededRandom;
+  /** What clients decide about batches: without them, all else is drawn as it is with them. */
+  readonly batchRandom: SeededRandom;
   readonly plan: SimulationPlan;
   readonly mutation: SimulationMutation;
   readonly trace: Trace;
@@ -65,9 +67,10 @@ export class World {
   #lastDisturbedMs = 0;
   #recordCount = 0;
 
-  constructor(options: { clock: FakeClock; random: SeededRandom; plan: SimulationPlan; mutation: SimulationMutation; trace: Trace }) {
+  constructor(options: { clock: FakeClock; random: SeededRandom; batchRandom: SeededRandom; plan: SimulationPlan; mutation: SimulationMutation; trace: Trace }) {
     this.clock = options.clock;
     this.random = options.random;
+    this.batchRandom = options.batchRandom;
     this.plan = options.plan;
     this.mutation = options.mutation;
     this.trace = options.trace;
@@ -200,7 +203,7 @@ export class World {
   /** Whatever peers send, nobody takes a multiple of the largest frame for it. */
   judgeMemory(): void {
     if (this.#isFound('memory-unbounded')) return;
-    const bytesMax = BUFFERS_BYTES_MAX + DISK_COPIES_MAX * this.plan.operations * this.plan.valueBytes;
+    const bytesMax = BUFFERS_BYTES_MAX + DISK_COPIES_MAX * Math.max(this.plan.operations, this.#recordCount) * this.plan.valueBytes;
     const bytes = heldBuffersBytes(bytesMax);
     if (bytes >= bytesMax) this.violate('memory-unbounded', `the nodes of this run hold ${(bytes / MIB).toFixed(0)} MiB of buffers`);
   }

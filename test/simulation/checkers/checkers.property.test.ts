@@ -9,7 +9,7 @@ import { isAnsweredRead, isMutation, isStored } from './mutation.ts';
 import { type ModelHistory, playModel } from './register-model.ts';
 
 /** Runs that are short on operations of some kind are no concern here: the lies are. */
-const OPTIONS = { successShareMin: 0, mayBeEmpty: ['real-time order', 'register', 'set', 'reads against the log', 'sessions'] } as const;
+const OPTIONS = { successShareMin: 0, mayBeEmpty: ['real-time order', 'register', 'set', 'reads against the log', 'sessions', 'batches'] } as const;
 const STEPS = 400;
 
 describe('checkers and random histories', function () {
@@ -207,7 +207,7 @@ function withRecord({ records, truth }: ModelHistory, changed: HistoryRecord): M
 
 /** All nodes agree with the changed log: only the history itself can give it away. */
 function withLog(truth: HistoryTruth, change: (log: readonly LoggedOperation[]) => readonly LoggedOperation[]): HistoryTruth {
-  const log = change(truth.log).map((logged, index) => ({ ...logged, lsn: index + 1 }));
+  const log = change(truth.log).map((logged, index) => ({ ...logged, lsn: index + 1, frameLsn: index + 1 }));
   return { ...truth, log, nodes: truth.nodes.map(({ nodeId }) => nodeEndOf(nodeId, log)) };
 }
 

@@ -8,12 +8,13 @@ export function describeRecord(record: HistoryRecord): string {
   const when = `${record.invokedAt}–${record.endedAt ?? 'never'}`;
   const at = record.position === null ? '' : ` at ${formatPosition(record.position)}`;
   const min = record.minPosition === null ? '' : `, min ${formatPosition(record.minPosition)}`;
+  const which = record.kind === 'read' || record.batch === undefined ? `#${record.id}` : `#${record.id} of batch #${record.batch.id},`;
   const by = `by ${record.clientId} on ${record.nodeId}`;
   switch (record.kind) {
     case 'write':
-      return `write #${record.id} of ${record.key} = ${JSON.stringify(record.value)} ${by} (${when}, ${record.outcome}${at}, ack ${record.ackReached ?? 'untold'}${min})`;
+      return `write ${which} of ${record.key} = ${JSON.stringify(record.value)} ${by} (${when}, ${record.outcome}${at}, ack ${record.ackReached ?? 'untold'}${min})`;
     case 'delete':
-      return `delete #${record.id} of ${record.key} ${by} (${when}, ${record.outcome}${at}, ack ${record.ackReached ?? 'untold'}${min})`;
+      return `delete ${which} of ${record.key} ${by} (${when}, ${record.outcome}${at}, ack ${record.ackReached ?? 'untold'}${min})`;
     case 'read':
       return `read #${record.id} of ${record.key} ${by} (${when}, ${record.outcome} ${record.value === null ? 'nothing' : JSON.stringify(record.value)}${at}${min})`;
     default:

@@ -2,11 +2,11 @@ import { expect } from 'chai';
 
 import type { HistoryRecord, HistoryTruth } from '../history-record.ts';
 import { type JudgeOptions, judgeHistory } from './judge-history.ts';
-import { at, codesOf, read, truthOf, write } from './small-history.ts';
+import { at, batch, codesOf, del, read, truthOf, write } from './small-history.ts';
 
 const TRUTH = truthOf({ log: '1.aaaa: a=v1' });
 const V1 = write('a', 'v1', [1, 2], '1.aaaa-2');
-const GOOD = [V1, read('a', 'v1', [3, 4], '1.aaaa-2', { minPosition: at('1.aaaa-2') })];
+const GOOD = [V1, read('a', 'v1', [3, 4], '1.aaaa-2', { minPosition: at('1.aaaa-2') }), ...batch(del('b', [21, 22], '1.aaaa-2', { outcome: 'not-found' }))];
 
 describe('verdict on a history', () => {
   it('finds nothing where everything was checked and right', () => {
@@ -20,8 +20,8 @@ describe('verdict on a history', () => {
 
   it('names each check that found nothing to check', () => {
     const messages = judgeHistory([V1], TRUTH).map(({ message }) => message);
-    expect(messages.filter((message) => /"(register|reads against the log|sessions)" found nothing/.test(message))).to.have.length(3);
-    expect(judge([V1], TRUTH, { mayBeEmpty: ['register', 'reads against the log', 'sessions'] })).to.deep.equal([]);
+    expect(messages.filter((message) => /"(register|reads against the log|sessions|batches)" found nothing/.test(message))).to.have.length(4);
+    expect(judge([V1], TRUTH, { mayBeEmpty: ['register', 'reads against the log', 'sessions', 'batches'] })).to.deep.equal([]);
     expect(judge(GOOD, { ...TRUTH, nodes: [] })).to.deep.equal(['empty-check']);
   });
 
@@ -49,6 +49,13 @@ describe('verdict on a history', () => {
     ];
     for (const records of breaks) expect(judge(records), JSON.stringify(records)).to.deep.equal(['malformed-history']);
     expect(judge(GOOD, { ...TRUTH, epochs: [] })).to.deep.equal(['malformed-history']);
+  });
+
+  it('lets one client have several operations under way where they are one batch', () => {
+    const truth = truthOf({ log: '1.aaaa: a=v1 c=v2&d=v3' });
+    const together = batch(write('c', 'v2', [5, 11], '1.aaaa-3'), write('d', 'v3', [6, 12], '1.aaaa-4'));
+    expect(judge([...GOOD, ...together], truth)).to.deep.equal([]);
+    expect(judge([...GOOD, ...together.map((record) => ({ ...record, batch: { id: record.id, index: 0 } }))], truth)).to.deep.equal(['malformed-history']);
   });
 
   it('names the operations in its sentences', () => {

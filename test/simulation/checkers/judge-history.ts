@@ -1,9 +1,10 @@
 /**
- * The verdict on one run: all six checks (RELIABILITY.md, "History checks"), and that they had something
+ * The verdict on one run: all seven checks (RELIABILITY.md, "History checks"), and that they had something
  * to check. A run that did not come to its end, a check without a single operation, or too few operations
  * that succeeded is a failure: it looks like peace and proves nothing.
  */
 import type { CheckReport, HistoryRecord, HistoryTruth, Violation } from '../history-record.ts';
+import { checkBatches } from './batches.ts';
 import { describeRecord, violation } from './describe-record.ts';
 import { checkEndState } from './end-state.ts';
 import { Lineages } from './lineages.ts';
@@ -20,6 +21,7 @@ export const CHECKS = {
   'reads against the log': checkReadsAgainstLog,
   'sessions': checkSessions,
   'end state': checkEndState,
+  'batches': checkBatches,
 } as const satisfies Record<string, (records: readonly HistoryRecord[], lineages: Lineages) => CheckReport>;
 
 export type CheckName = keyof typeof CHECKS;
@@ -64,7 +66,7 @@ function malformedRecords(records: readonly HistoryRecord[], truth: HistoryTruth
   const events = new Set<number>();
   const ids = new Set<number>();
   const values = new Set<string>();
-  const idleSince = new Map<string, number>();
+  const latest = new Map<string, HistoryRecord>();
   for (const record of records.toSorted((a, b) => a.invokedAt - b.invokedAt)) {
     const { id, clientId, invokedAt, endedAt, outcome } = record;
     if (ids.has(id)) complain('two operations have this id', record);
@@ -76,9 +78,10 @@ function malformedRecords(records: readonly HistoryRecord[], truth: HistoryTruth
     }
     if (endedAt !== null && endedAt < invokedAt) complain('it ended before it began', record);
     if (endedAt === null && outcome !== 'unknown') complain('it has an outcome but no end', record);
-    if ((idleSince.get(clientId) ?? -Infinity) > invokedAt) complain('its client had another operation under way', record);
+    const before = latest.get(clientId);
+    if ((before?.endedAt ?? -Infinity) > invokedAt && !areSentTogether(before!, record)) complain('its client had another operation under way', record);
     // A client that gave up without an answer may go on.
-    if (endedAt !== null) idleSince.set(clientId, endedAt);
+    if (endedAt !== null) latest.set(clientId, record);
     if (record.kind !== 'write') continue;
     if (record.value === null) complain('it has no value', record);
     else if (values.has(record.value)) complain('its value was written before', record);
@@ -88,4 +91,8 @@ function malformedRecords(records: readonly HistoryRecord[], truth: HistoryTruth
   const missing = new Set(truth.log.map(({ epochId }) => epochId).filter((epochId) => !opened.has(epochId)));
   for (const epochId of missing) violations.push(violation('malformed-history', `the log has operations of epoch ${epochId}, which is not among the epochs that were opened`));
   return violations;
+}
+
+function areSentTogether(one: HistoryRecord, other: HistoryRecord): boolean {
+  return one.kind !== 'read' && other.kind !== 'read' && one.batch !== undefined && one.batch.id === other.batch?.id;
 }

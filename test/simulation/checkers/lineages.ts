@@ -75,6 +75,15 @@ export class Lineages {
     return this.truth.log[lsn - 1];
   }
 
+  /** The operations of the surviving history that share a frame with the one at `lsn`. */
+  frameAt(lsn: number): readonly LoggedOperation[] {
+    const frameLsn = this.at(lsn)?.frameLsn;
+    if (frameLsn === undefined) return [];
+    let endLsn = lsn;
+    while (this.at(endLsn + 1)?.frameLsn === frameLsn) endLsn += 1;
+    return this.truth.log.slice(frameLsn - 1, endLsn);
+  }
+
   /** Position of an LSN of the surviving history. */
   positionOf(logged: LoggedOperation): Position {
     const number = this.#epochsById.get(logged.epochId)?.epoch.number ?? 0;

@@ -44,10 +44,18 @@ function isExplained(read: ReadRecord, lineages: Lineages): boolean {
 
 function judgeCondition(record: MutationRecord, lineages: Lineages): readonly Violation[] {
   const { onlyIf, position, key } = record;
-  if (onlyIf === undefined || position === null || !isStored(record)) return [];
+  // Those of a batch are on the state before the batch: check 7 judges them.
+  if (onlyIf === undefined || position === null || !isStored(record) || record.batch !== undefined) return [];
   const before = lineages.lastWriteAt(key, { ...position, lsn: position.lsn - 1 });
   // The first write of an epoch follows on the epoch-begin record, so the LSN before is of the same epoch.
   if (before === undefined) return [];
+  return unmet(record, before);
+}
+
+/** What there is to say about a condition of a write that was carried out right after `before`. */
+export function unmet(record: MutationRecord, before: KeyWrite | null): readonly Violation[] {
+  const { onlyIf } = record;
+  if (onlyIf === undefined) return [];
   const presentAt = before === null || before.value === null ? 'absent' : formatPosition(before.position);
   const asked = typeof onlyIf === 'string' ? onlyIf : formatPosition(onlyIf);
   if (asked === 'present' ? presentAt !== 'absent' : asked === presentAt) return [];

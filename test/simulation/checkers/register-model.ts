@@ -226,7 +226,8 @@ class RegisterModel {
   }
 
   #append(node: ModelNode, operation: Operation): void {
-    node.log.push({ lsn: node.log.length + 1, epochId: node.reign!.epoch.id, operation });
+    const lsn = node.log.length + 1;
+    node.log.push({ lsn, epochId: node.reign!.epoch.id, frameLsn: lsn, operation });
   }
 
   // ——— positions ———

@@ -2,6 +2,7 @@
  * Small histories for the tests of the checkers, written so that one can read them:
  *
  *   truthOf({ log: '1.aaaa: a=v1 -a | 2.bbbb: a=v2' })   epoch-begin records are implied: v1 is at 1.aaaa-2
+ *   truthOf({ log: '1.aaaa: a=v1&b=v2' })                one frame
  *   write('a', 'v1', [1, 2], '1.aaaa-2')                 began at event 1, ended at event 2
  */
 import type { EpochRef } from '../../../lib/base/epoch-history.ts';
@@ -25,6 +26,12 @@ export function write(key: string, value: string, span: Span, position: string |
 
 export function del(key: string, span: Span, position: string | null, more: Partial<MutationRecord> = {}): MutationRecord {
   return { ...write(key, '', span, position), kind: 'delete', value: null, ...more };
+}
+
+/** Sent together, by one client. */
+export function batch(...members: readonly MutationRecord[]): readonly MutationRecord[] {
+  const { id, clientId } = members[0]!;
+  return members.map((member, index) => ({ ...member, clientId, batch: { id, index } }));
 }
 
 /** By the primary n1, unless told otherwise. */
@@ -54,13 +61,16 @@ export function truthOf({ log, epochs = {}, salvage = [], ruins = [] }: TruthSke
     opened.set(tag, { ...epoch, ...changes });
     return opened.get(tag)!;
   };
+  const append = (epoch: EpochRef, frame: readonly Operation[]): void => {
+    const frameLsn = logged.length + 1;
+    logged.push(...frame.map((operation, index) => ({ lsn: frameLsn + index, epochId: epoch.id, frameLsn, operation })));
+  };
   let parentTag: string | undefined;
   for (const part of log.split('|')) {
     const [tag, operations] = part.split(':').map((text) => text.trim()) as [string, string];
     const { epoch, parent, begin, acceptedLoss } = open(tag, parentTag, logged.length);
-    const all: Operation[] = [{ kind: 'epoch-begin', begin, epoch, parent, parentEnd: { lsn: logged.length, chain: 0 }, acceptedLoss }];
-    all.push(...operations.split(' ').filter(Boolean).map(operationOf));
-    for (const operation of all) logged.push({ lsn: logged.length + 1, epochId: epoch.id, operation });
+    append(epoch, [{ kind: 'epoch-begin', begin, epoch, parent, parentEnd: { lsn: logged.length, chain: 0 }, acceptedLoss }]);
+    for (const frame of operations.split(' ').filter(Boolean)) append(epoch, frame.split('&').map(operationOf));
     parentTag = tag;
   }
   for (const [tag, { parent, firstLsn }] of Object.entries(epochs)) if (!opened.has(tag)) open(tag, parent, (firstLsn ?? 1) - 1);

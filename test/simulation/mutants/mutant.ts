@@ -26,6 +26,7 @@ export const BUGS = {
   B20: 'retention overtakes a reader',
   B21: 'something is applied twice after a reconnect',
   B26: 'what waits for confirmation is taken for confirmed',
+  B29: 'what belongs together is carried out in part',
 } as const;
 
 export type Bug = keyof typeof BUGS;
