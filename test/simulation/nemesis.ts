@@ -247,7 +247,7 @@ export class Nemesis {
     const { flippedLogs } = this.#world.plan;
     // Asked only where it is wanted: otherwise all seeds would draw something else.
     if (flippedLogs > 0 && exchange.target.startsWith('/wal') && random.chance(flippedLogs)) return { responseBody: { flipByte: 300 + random.below(1_500) } };
-    const isWrite = exchange.target.startsWith('/set/') || exchange.target.startsWith('/del/');
+    const isWrite = ['/set/', '/del/', '/batch?'].some((route) => exchange.target.startsWith(route));
     const offset = random.below(random.pick([50, 500, 5_000]));
     // A bit that flips in a client's own value is nothing that a node could notice.
     switch (random.below(isWrite ? 4 : 8)) {
