@@ -25,7 +25,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'replication/log-receiver.ts', from: '    this.#pendingBytes += bytes.length;', to: '    this.#pendingBytes += bytes.length; this.received = header.firstLsn + header.operationCount - 1; this.#confirmable?.();' },
     ],
     plan: { ...POWER_CUTS, nodeCount: 2, acks: [[1, 1]], faults: [['power-cut', 3], ['long-outage', 1]], actions: [['promote-when-dead', 3], ['promote', 1]], actionMs: 300 },
-    caughtAt: 38,
+    caughtAt: 37,
   },
   {
     name: 'cached-tail-trusted',
@@ -141,7 +141,7 @@ export const MUTANTS: readonly Mutant[] = [
         return store;
       },
     },
-    caughtAt: 5,
+    caughtAt: 2,
   },
   {
     name: 'log-deleted-before-the-table-is-durable',
@@ -269,7 +269,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {', to: '  if (chain < 0) {' },
     ],
     plan: { ...TIGHT_LOG, clientCount: 8, thinkMs: 5, valueBytes: 300, networkMs: 5, checkpointOperations: 5, checkpointIntervalMs: 200, faults: [['slow-network', 3], ['freeze', 2], ['bad-network', 1]], actions: [['promote-when-dead', 1]] },
-    caughtAt: 3,
+    caughtAt: 7,
   },
   {
     name: 'frames-taken-twice',
