@@ -127,6 +127,8 @@ export class Engine implements HotReads {
       await this.table.room();
       this.table.show([batch]);
     }
+    // Whoever starts wants to know whether the store takes it.
+    void this.table.appliedThrough(this.wal.end.lsn);
     if (this.wal.end.lsn > fromLsn) this.#options.node.logger.info('replayed the log', { fromLsn: fromLsn + 1, throughLsn: this.wal.end.lsn });
   }
 

@@ -119,7 +119,7 @@ describe('Node', () => {
       for (const key of acknowledged.keys()) expect(replica.get(key), `seed ${seed}, ${key}`).to.equal(primary.get(key));
       // Written before each other's answer, so only the last of each key is certain to be there, or a later one of its round.
       for (const [key, value] of acknowledged) expect(Number(primary.get(key)!.split('/')[0])).to.be.at.least(Number(value.split('/')[0]), `seed ${seed}, ${key}`);
-      const digests = await Promise.all([primary, replica].map((machine) => cluster.clock.until(machine.node.servePeer({ method: 'GET', target: '/peer/digest?at=0', headers: {} }))));
+      const digests = await Promise.all([primary, replica].map((machine) => cluster.clock.until(machine.node.servePeer({ method: 'GET', target: `/peer/digest?at=${primary.node.visiblePosition().lsn}`, headers: {} }))));
       const [one, other] = await Promise.all(digests.map(async (digest) => (await readBody(digest.body, 1_000)).toString()));
       expect(one).to.equal(other);
       await cluster.stopAll();
@@ -190,7 +190,7 @@ describe('Node', () => {
     it('says so and can be stopped, without waiting for what will never be applied', async () => {
       const cluster = new MemoryCluster();
       const machine = cluster.machine('primary');
-      machine.stores.wrap = (store) => failingStore(store, 3);
+      machine.stores.wrap = (store) => failingStore(store, 2);
       const node = await machine.start();
       await machine.fill(10).catch(() => {});
       await machine.fill(10, 'more').catch(() => {});
@@ -387,6 +387,8 @@ describe('a replica', () => {
     const primary = cluster.machine('primary');
     await primary.start();
     await primary.fill(400, 'before', 200);
+    // Applied and checkpointed: the log does not reach back any more.
+    await cluster.clock.advance(1_000);
     let cuts = 0;
     cluster.network.faultOf = ({ target }) => {
       if (target !== '/snapshot' || cuts >= 5) return undefined;
