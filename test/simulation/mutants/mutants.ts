@@ -122,7 +122,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/frame.ts', from: '    header.payloadBytes <= LIMITS.framePayloadBytesMax &&', to: '' },
     ],
     plan: FLIPPED_BITS,
-    caughtAt: 1,
+    caughtAt: 10,
   },
   {
     name: 'rows-do-not-come-with-their-position',
@@ -141,7 +141,7 @@ export const MUTANTS: readonly Mutant[] = [
         return store;
       },
     },
-    caughtAt: 5,
+    caughtAt: 6,
   },
   {
     name: 'log-deleted-before-the-table-is-durable',
@@ -225,7 +225,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/history-check.ts', from: '    if (current?.number === frame.epochNumber) return history;\n', to: '    if (firstLsn > 0) return history;\n' },
       { file: 'wal/history-check.ts', from: '  if (!continues || !isAtEnd) {\n', to: '  if (!continues && !isAtEnd && firstLsn < 0) {\n' },
     ],
-    caughtAt: 57,
+    caughtAt: 26,
   },
   {
     name: 'nothing-set-aside',
@@ -293,7 +293,7 @@ export const MUTANTS: readonly Mutant[] = [
       { file: 'wal/wal.ts', from: '  if (chain !== header.chain) {', to: '  if (chain < 0) {' },
     ],
     plan: FLIPPED_BITS,
-    caughtAt: 3,
+    caughtAt: 5,
   },
   {
     name: 'late-confirmation-counts',
