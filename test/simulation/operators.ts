@@ -15,11 +15,17 @@ export class Operators {
   readonly #world: World;
   readonly #random: SeededRandom;
   readonly #connection: Connection;
+  #promotions = 0;
 
   constructor(world: World) {
     this.#world = world;
     this.#random = world.random.fork();
     this.#connection = new Connection(world, 'http://operator');
+  }
+
+  /** Somebody waits for a promotion to end. */
+  get isPromoting(): boolean {
+    return this.#promotions > 0;
   }
 
   /** One thing after the other, as long as `mayGoOn` says so; what takes long goes on beside the next. */
@@ -77,6 +83,15 @@ export class Operators {
 
   /** As `bin/promote` does. @returns how it ended, undefined where nobody learned it. */
   async promote(machine: SimulatedMachine, options: PromoteOptions): Promise<PromotionEnd | undefined> {
+    this.#promotions += 1;
+    try {
+      return await this.#promoteAt(machine, options);
+    } finally {
+      this.#promotions -= 1;
+    }
+  }
+
+  async #promoteAt(machine: SimulatedMachine, options: PromoteOptions): Promise<PromotionEnd | undefined> {
     const { trace, counters } = this.#world;
     trace.event('operator', `promote ${machine.name}${options.force ? ` --force --accept-loss ${options.acceptLoss}` : ''}`);
     // The command may die at any moment.

@@ -35,7 +35,8 @@ export class Settlement {
     for (;;) {
       world.judgeClusters();
       const primary = this.#primaryOfAll();
-      if (primary !== undefined && (await this.#goesOn(primary))) return primary;
+      // One that began before may be forced, and leave somebody behind who then waits for an operator.
+      if (primary !== undefined && !this.#operators.isPromoting && (await this.#goesOn(primary))) return primary;
       if (world.clock.monotonicMs() > endMs) {
         world.violate('no-rest', `the cluster did not come to rest within ${PATIENCE_MS / 1000} s after everything had healed:\n${this.#world.describe()}`);
         return undefined;
