@@ -108,17 +108,35 @@ export class RowCache {
     this.#words[word + HASH] = hash;
     this.#words[word + KEY_BYTES] = key.length;
     this.#words[word + VALUE_BYTES] = valueBytes;
-    this.#words[word + LSN_LOW] = row.lsn >>> 0;
-    this.#words[word + LSN_HIGH] = Math.floor(row.lsn / 2 ** 32);
+    this.#setLsn(place, row.lsn);
     this.bytes.write(key, place + ENTRY_HEADER_BYTES, 'latin1');
     this.bytes.write(row.value, place + ENTRY_HEADER_BYTES + key.length, 'utf8');
     this.#setSlot(hash, place);
   }
 
-  /** The row changes: whoever asks next has to look. */
+  /** The row has changed: where it is here, it stays here as it is now. */
+  renew(key: string, row: StoredRow): void {
+    const place = this.#placeOf(key);
+    if (place === undefined) return;
+    const valueBytes = Buffer.byteLength(row.value);
+    if (valueBytes !== this.valueEndAt(place) - this.valueStartAt(place)) {
+      this.keep(key, row);
+      return;
+    }
+    this.#setLsn(place, row.lsn);
+    this.bytes.write(row.value, this.valueStartAt(place), 'utf8');
+  }
+
+  /** The row is gone: whoever asks next has to look. */
   drop(key: string): void {
     const place = this.#placeOf(key);
     if (place !== undefined) this.#clearSlot(place);
+  }
+
+  #setLsn(place: number, lsn: number): void {
+    const word = place / 4;
+    this.#words[word + LSN_LOW] = lsn >>> 0;
+    this.#words[word + LSN_HIGH] = Math.floor(lsn / 2 ** 32);
   }
 
   #placeOf(key: string): number | undefined {

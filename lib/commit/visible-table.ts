@@ -79,7 +79,7 @@ export class VisibleTable {
     return this.#unappliedBytes;
   }
 
-  /** Applied rows that were read lately; of a key that is found there, nothing is pending. */
+  /** Rows that were read lately, as they are visible now. */
   get cachedRows(): RowCache {
     return this.#cache;
   }
@@ -106,7 +106,8 @@ export class VisibleTable {
       for (const operation of batch.operations) {
         if (operation.kind === 'put' || operation.kind === 'delete') {
           this.#rows.set(operation.key, { value: operation.kind === 'put' ? operation.value : null, lsn });
-          this.#cache.drop(operation.key);
+          if (operation.kind === 'put') this.#cache.renew(operation.key, { value: operation.value, lsn });
+          else this.#cache.drop(operation.key);
         }
         lsn += 1;
       }

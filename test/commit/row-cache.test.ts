@@ -32,7 +32,7 @@ describe('RowCache', () => {
 
   it('has of every key the row that was kept last, or none', () => {
     const key = fc.constantFrom('a', 'b', 'c', 'ab', 'ba', 'abc', 'acb', 'a/b', 'k'.repeat(200), 'k'.repeat(1_000), 'café', '🐎');
-    const step = fc.record({ key, does: fc.constantFrom('keep', 'keep', 'keep', 'drop', 'get', 'find'), value: fc.oneof(fc.string({ unit: 'grapheme', maxLength: 40 }), fc.constant('x'.repeat(900))), lsn: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }) });
+    const step = fc.record({ key, does: fc.constantFrom('keep', 'keep', 'keep', 'renew', 'renew', 'drop', 'get', 'find'), value: fc.oneof(fc.string({ unit: 'grapheme', maxLength: 40 }), fc.constant('x'.repeat(900))), lsn: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }) });
     let hits = 0;
     let bytesFound = 0;
     fc.assert(
@@ -42,6 +42,9 @@ describe('RowCache', () => {
         for (const { key, does, value, lsn } of steps) {
           if (does === 'keep') {
             cache.keep(key, { value, lsn });
+            truth.set(key, { value, lsn });
+          } else if (does === 'renew') {
+            cache.renew(key, { value, lsn });
             truth.set(key, { value, lsn });
           } else if (does === 'drop') {
             cache.drop(key);
@@ -83,6 +86,17 @@ describe('RowCache', () => {
     none.drop('a');
     expect(none.get('a')).to.equal(undefined);
     expect(findBytes(none, 'a')).to.equal(undefined);
+  });
+
+  it('renews what it has, whatever the size, and nothing else', () => {
+    const cache = new RowCache(10_000);
+    cache.renew('a', row('1'));
+    expect(cache.get('a')).to.equal(undefined);
+    cache.keep('a', row('1'));
+    for (const renewed of [row('2', 2), row('longer', 3), row('', 2 ** 40)]) {
+      cache.renew('a', renewed);
+      expect(cache.get('a')).to.deep.equal(renewed);
+    }
   });
 
   it('forgets the old row where the new one is too large', () => {

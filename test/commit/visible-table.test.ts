@@ -27,6 +27,31 @@ describe('VisibleTable', () => {
     expect(test.table.get('gone')).to.equal(undefined);
   });
 
+  it('keeps a row that was read in reach of its bytes, as it is visible now, and no row that was deleted', async () => {
+    const test = await CommitUnderTest.create();
+    const key = Buffer.from('key');
+    const valueInMemory = (): string | undefined => {
+      const { cachedRows } = test.table;
+      const place = cachedRows.find(key, 0, key.length);
+      return place === undefined ? undefined : cachedRows.bytes.toString('utf8', cachedRows.valueStartAt(place), cachedRows.valueEndAt(place));
+    };
+    await test.clock.until(test.put('key', 'a'));
+    await test.clock.settle();
+    expect(valueInMemory(), 'nobody has read it').to.equal(undefined);
+    expect(test.table.get('key')?.value).to.equal('a');
+    expect(valueInMemory()).to.equal('a');
+    const applies = new Gate();
+    test.gate.beforeApply = () => applies.pass();
+    await test.clock.until(test.put('key', 'new'));
+    expect(valueInMemory(), 'before the store has it').to.equal('new');
+    await test.clock.until(test.delete('key'));
+    expect(valueInMemory()).to.equal(undefined);
+    applies.open();
+    await test.clock.settle();
+    expect(test.table.get('key')).to.equal(undefined);
+    expect(valueInMemory()).to.equal(undefined);
+  });
+
   it('keeps the later write of a key in memory when an earlier one is applied', async () => {
     const applies = new Gate();
     const test = await CommitUnderTest.create();
