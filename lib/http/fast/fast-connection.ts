@@ -117,7 +117,9 @@ export class FastConnection {
     this.#isPartial = false;
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     this.#restPieces += 1;
-    this.#planTurn();
+    // A client that sends more than the system hands over at once would fill the memory until the turn comes.
+    if (this.#isTurnPlanned) this.#proceed();
+    else this.#planTurn();
   };
 
   readonly #onDrain = (): void => this.#proceed();

@@ -1,23 +1,11 @@
 /** One row of the table of performance: what it is called, how it is measured, and what came of it. */
-import type { GeneratorName } from '../load.ts';
+import type { BenchOptions } from '../bench.ts';
 import { withRange } from '../markdown.ts';
 import { median } from '../statistics.ts';
 import type { Rig } from './rig.ts';
 
-export interface RowsOptions {
-  /** Rounds that count. */
-  readonly runs: number;
-  /** One more round first, which does not count. */
-  readonly warmUp: boolean;
-  /** Length of each load; wrk takes whole ones only. */
-  readonly seconds: number;
-  readonly connections: number;
-  /** Larger tables are multiples of this. */
-  readonly keys: number;
-  readonly valueBytes: number;
-  readonly generator: GeneratorName;
-  /** Data directories are made in here, and removed. */
-  readonly directory: string;
+/** `keys`: larger tables are multiples of it. */
+export interface RowsOptions extends BenchOptions {
   /** The constant rate of rows that need one; requests/s where reads are among them. */
   readonly writesPerS: number;
   /** Of `follower-cost`. */
@@ -25,8 +13,6 @@ export interface RowsOptions {
   /** Of `memory`: replicas' streams, and clients that do little. */
   readonly streams: number;
   readonly clients: number;
-  /** Told about each step. */
-  readonly onStep: (step: string) => void;
 }
 
 export const COUNTS = { writesPerS: 5_000, followers: 8, streams: 32, clients: 1_000 } as const;

@@ -1,4 +1,5 @@
-import { connect } from 'node:net';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { type Socket, connect } from 'node:net';
 import { expect } from 'chai';
 
 import { ERROR_KINDS, type ErrorCode, ShiplogError } from '../../../lib/base/errors.ts';
@@ -94,6 +95,27 @@ describe('a connection on the fast path', () => {
     release();
     for (let count = 0; count < 2_000; count += 1) expect((await client.answer())!.body).to.equal('OK');
     expect(server.listener.counts).to.include({ fastRequests: 2_000, koaRequests: 0 });
+  });
+
+  it('looks at what has come as soon as more comes, so that no turn gathers megabytes', async () => {
+    const accepted = new Promise<Socket>((resolve) => {
+      const onSocket = (message: unknown): void => {
+        unsubscribe('net.server.socket', onSocket);
+        resolve((message as { readonly socket: Socket }).socket);
+      };
+      subscribe('net.server.socket', onSocket);
+    });
+    await start();
+    const socket = await accepted;
+    await turns(3);
+    // What the system does where a socket has more than one buffer full: one chunk after another, within one turn.
+    socket.push(Buffer.from(GET));
+    expect(server.listener.counts.fastRequests).to.equal(0);
+    for (let count = 2; count <= 5; count += 1) {
+      socket.push(Buffer.from(GET));
+      expect(server.listener.counts.fastRequests).to.equal(count);
+    }
+    for (let count = 0; count < 5; count += 1) expect((await client.answer())!.body).to.equal('v');
   });
 
   it('takes nothing more from a client that does not read its answers', async () => {
