@@ -10,7 +10,7 @@
  */
 import type { Socket } from 'node:net';
 
-import { unreachable } from '../../base/errors.ts';
+import { assert, unreachable } from '../../base/errors.ts';
 import { KIB } from '../../base/limits.ts';
 import type { BodyReservation } from '../body-budget.ts';
 import { noSuchKey } from '../data-answer.ts';
@@ -159,6 +159,7 @@ export class FastConnection {
   /** Does what can be done now: takes requests, sends answers; then reads on, waits, leaves or ends. */
   #proceed(): void {
     if (this.#isGone || this.#socket.destroyed) return;
+    assert(this.#path.output.length === 0, 'answers of another connection were not sent');
     this.#collectAnswers();
     if (this.#rest.length > 0 && !this.#isPartial && this.#mayTake()) this.#takeRequests();
     this.#flush();
