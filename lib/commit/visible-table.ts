@@ -1,7 +1,7 @@
 /**
  * What reads see: durable operations at once from memory, all others from the store. The applier
  * moves operations from memory to the store in transactions that are much larger than the write groups:
- * per row that costs a third, so it lets some gather first, unless somebody waits for the store. An entry
+ * per row that costs less than half, so it lets some gather first, unless somebody waits for the store. An entry
  * leaves memory only when the store's own reads show it.
  */
 import { ShiplogError, messageOf } from '../base/errors.ts';

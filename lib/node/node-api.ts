@@ -150,8 +150,8 @@ export interface NodeApi {
   write(operation: DataOperation, condition: WriteCondition, durability?: WriteDurability): Promise<WriteResult>;
 
   /**
-   * What `write` does for a put without a condition, with the node's own durability. It is told instead of
-   * promised: nearly all writes come this way, and promises cost more than all else that is done for them here.
+   * What `write` does for a put without a condition, with the node's own durability. Nearly all writes come this
+   * way, so it is told instead of promised.
    */
   put(operation: PutOperation, listener: WriteListener): void;
 
