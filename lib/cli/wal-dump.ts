@@ -91,7 +91,7 @@ async function dumpFile(disk: Disk, path: string, printer: LogPrinter, results: 
       if (record.type === 'mark') printer.mark(record.mark, record.offset);
       else printer.frame(record.header, operationsOf(record.header, record.payload), record.endOffset - record.offset, record.offset);
     }
-    if (reader.badReason !== undefined) {
+    if (reader.badReason !== undefined && !(await reader.hasOnlyZerosLeft())) {
       throw new ShiplogError('log-damaged', `${path}, offset ${reader.offset}: ${reader.badReason}; \`shiplog wal verify\` tells whether that is damage`);
     }
   } finally {

@@ -4,6 +4,7 @@
  * none of them can hold the event loop of the main thread.
  */
 import type { Database } from 'better-sqlite3';
+import { constants, getPriority, setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { assert, messageOf } from '../base/errors.ts';
 import { adoptDatabaseFile, verifyDatabaseFile } from './database-file.ts';
@@ -32,6 +33,9 @@ import { TableDigester } from './table-digest.ts';
 /** Of rows that go to the main thread at once; a single row may be longer. */
 const PAGE_ROWS_MAX = 1_000;
 const PAGE_LENGTH_MAX = 1024 * 1024;
+
+/** A tenth of a processor that the main thread wants for itself; all of one that is free. */
+const NICENESS = 10;
 
 const port = parentPort;
 assert(port !== null, 'sqlite-worker.ts runs as a worker thread only');
@@ -139,6 +143,7 @@ class SqliteWorker {
 }
 
 const worker = new SqliteWorker();
+stepBack();
 
 port.on('message', (message: StoreCallMessage | typeof CLOSE_MESSAGE) => {
   if (message === CLOSE_MESSAGE) {
@@ -148,6 +153,20 @@ port.on('message', (message: StoreCallMessage | typeof CLOSE_MESSAGE) => {
   }
   port.postMessage(replyTo(message));
 });
+
+/**
+ * What is durable is served from memory, so nobody waits for the store; where it shares a processor with
+ * the main thread, everybody would wait for that one. A sandbox may forbid it: then the system decides.
+ */
+function stepBack(): void {
+  // Elsewhere a priority is not of one thread but of the process.
+  if (process.platform !== 'linux') return;
+  try {
+    setPriority(Math.min(constants.priority.PRIORITY_LOW, getPriority() + NICENESS));
+  } catch {
+    // It would only have been better.
+  }
+}
 
 function replyTo({ id, name, request }: StoreCallMessage): StoreReplyMessage {
   try {

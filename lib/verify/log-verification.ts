@@ -182,7 +182,8 @@ class LogVerifier {
       }
       onProgress?.(this.#doneBytes + record.endOffset, this.#totalBytes);
     }
-    if (reader.badReason !== undefined) return this.#judgeBadBytes(file, segment, reader, isLast);
+    const isPreparedSpace = isLast && reader.badReason !== undefined && (await reader.hasOnlyZerosLeft());
+    if (reader.badReason !== undefined && !isPreparedSpace) return this.#judgeBadBytes(file, segment, reader, isLast);
     if (!isLast && lastMark !== 'seal') {
       this.#damage({ path: segment.path, offset: Math.max(0, segment.sizeBytes - MARK_BYTES), reason: 'another segment follows, but this one does not end with a seal' });
     }

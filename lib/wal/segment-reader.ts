@@ -8,6 +8,7 @@ import type { LogPoint } from '../base/epoch-history.ts';
 import { MIB } from '../base/limits.ts';
 import type { DiskFile } from '../env/disk.ts';
 import { FRAME_HEADER_BYTES, FRAME_MAGIC, type FrameHeader, chainOverHeader, decodeFrameHeader, lastLsnOf } from './frame.ts';
+import { isZero } from './integers.ts';
 import { MARK_BYTES, MARK_MAGIC, type Mark, decodeMark } from './mark.ts';
 import type { Segment } from './segment.ts';
 
@@ -65,6 +66,21 @@ export class SegmentReader {
   /** Why reading stopped before the end; undefined where it did not. */
   get badReason(): string | undefined {
     return this.#badReason;
+  }
+
+  /**
+   * Where reading has stopped: whether nothing but zeros follows. At the end of a log they are space that
+   * was prepared for it; anywhere else they are as bad as other bytes.
+   */
+  async hasOnlyZerosLeft(): Promise<boolean> {
+    const window = Buffer.allocUnsafe(Math.min(READ_BYTES, this.#endOffset - this.#offset));
+    for (let offset = this.#offset; offset < this.#endOffset; ) {
+      const count = await this.#file.readAt(offset, window.subarray(0, Math.min(window.length, this.#endOffset - offset)));
+      if (count === 0) break;
+      if (!isZero(window, 0, count)) return false;
+      offset += count;
+    }
+    return true;
   }
 
   /** Returns undefined at the end, and at the first bad bytes: `badReason` tells which. */

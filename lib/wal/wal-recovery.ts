@@ -4,8 +4,8 @@
  * 1. Remove what was made ahead and never got its name.
  * 2. Verify every segment header, and that each segment continues the one before it (seals).
  * 3. Read and verify every frame from the segment on that holds the store's applied position.
- * 4. At the first bytes that are no record: a torn tail is cut off, damage is refused (FORMAT.md
- *    draws the line).
+ * 4. At the first bytes that are no record: zeros that were written ahead and a torn tail are cut off,
+ *    damage is refused (FORMAT.md draws the line).
  * 5. Write the last group again, same bytes, same place, and sync: if its sync failed just before
  *    the crash, Linux has marked the pages clean and would call a second sync a success.
  */
@@ -169,7 +169,7 @@ async function readToEnd(options: RecoveryOptions, segments: Segment[]): Promise
       }
       end = reader.point;
       if (reader.badReason !== undefined) {
-        await refuseUnlessTorn(options, { segment, file, reader, isLast });
+        if (!isLast || !(await reader.hasOnlyZerosLeft())) await refuseUnlessTorn(options, { segment, file, reader, isLast });
         await file.truncate(reader.offset);
         segment.sizeBytes = reader.offset;
       }

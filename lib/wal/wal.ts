@@ -23,6 +23,7 @@ import { MARK_BYTES, type MarkKind, encodeMark } from './mark.ts';
 import { decodeOperations, encodedSize } from './operation-codec.ts';
 import { type RetentionRules, planRetention } from './retention.ts';
 import { Segment } from './segment.ts';
+import { SegmentFile } from './segment-file.ts';
 import { SALT_BYTES, SEGMENT_HEADER_BYTES, encodeSegmentHeader, segmentFileName } from './segment-header.ts';
 import { SegmentReader } from './segment-reader.ts';
 import { WalTail } from './wal-tail.ts';
@@ -80,7 +81,7 @@ export class Wal {
   readonly #options: WalOptions;
   readonly #tail: WalTail;
   #segments: Segment[];
-  #activeFile: DiskFile | undefined;
+  #activeFile: SegmentFile | undefined;
   #isActiveSealed = false;
   #end: LogPoint;
   #history: EpochHistory;
@@ -113,7 +114,7 @@ export class Wal {
     const recovered = await recoverLog({ ...options, history: options.applied.history });
     const wal = new Wal(options, recovered);
     const last = recovered.segments.at(-1);
-    if (last !== undefined) wal.#activeFile = await options.disk.open(last.path, { mode: 'write' });
+    if (last !== undefined) wal.#activeFile = new SegmentFile(await options.disk.open(last.path, { mode: 'write' }), last.sizeBytes, options.segmentBytes);
     await wal.#keepReserve();
     return wal;
   }
@@ -255,14 +256,14 @@ export class Wal {
   }
 
   /** Writes at the durable end and syncs; on a full disk, cuts back to where it was. */
-  async #writeDurably(bytes: Buffer): Promise<void> {
+  async #writeDurably(bytes: Buffer, { isLast = false }: { readonly isLast?: boolean } = {}): Promise<void> {
     const file = this.#activeFile!;
     const offset = this.#segments.at(-1)!.sizeBytes;
     try {
-      await writeFully(file, offset, bytes);
+      await (isLast ? file.appendLast(offset, bytes) : file.append(offset, bytes));
     } catch (error) {
       if (!(error instanceof DiskFullError)) throw this.#poisoned('a write', error);
-      await file.truncate(offset).catch((cause: unknown) => {
+      await file.cut(offset).catch((cause: unknown) => {
         throw this.#poisoned('cutting back after a full disk', cause);
       });
       throw new ShiplogError('disk-full', `the log can not grow: ${messageOf(error)}`, { cause: error, retryAfterS: 5 });
@@ -270,7 +271,7 @@ export class Wal {
     await this.#sync(file);
   }
 
-  async #sync(file: DiskFile): Promise<void> {
+  async #sync(file: SegmentFile | DiskFile): Promise<void> {
     try {
       await file.sync();
     } catch (error) {
@@ -293,7 +294,7 @@ export class Wal {
   /** Seals the active segment and begins the next: header synced before the name exists, directory synced before any frame. */
   async #rotate(next: FrameSource): Promise<void> {
     const { disk, random, clock } = this.#options;
-    if (this.#activeFile !== undefined && !this.#isActiveSealed) await this.#writeMark('seal');
+    if (this.#activeFile !== undefined && !this.#isActiveSealed) await this.#writeLastMark('seal');
     const header = {
       clusterId: this.#options.clusterId,
       epoch: next.type === 'operations' ? next.epoch : this.#epochOf(next),
@@ -322,7 +323,7 @@ export class Wal {
       throw this.#poisoned('naming a segment', error);
     }
     await this.#activeFile?.close();
-    this.#activeFile = file;
+    this.#activeFile = new SegmentFile(file, SEGMENT_HEADER_BYTES, this.#options.segmentBytes);
     this.#isActiveSealed = false;
     this.#segments.push(new Segment(path, header, SEGMENT_HEADER_BYTES));
   }
@@ -334,11 +335,12 @@ export class Wal {
     return epoch;
   }
 
-  async #writeMark(kind: MarkKind): Promise<void> {
+  /** The file ends with it. */
+  async #writeLastMark(kind: Exclude<MarkKind, 'sync'>): Promise<void> {
     const segment = this.#segments.at(-1)!;
     const bytes = Buffer.alloc(MARK_BYTES);
     encodeMark({ kind, durable: this.#end }, bytes, 0, segment.sizeBytes, segment.markSeed);
-    await this.#writeDurably(bytes);
+    await this.#writeDurably(bytes, { isLast: true });
     this.#tail.add(segment, segment.sizeBytes, bytes);
     segment.sizeBytes += MARK_BYTES;
     this.#isActiveSealed = kind === 'seal';
@@ -457,7 +459,7 @@ export class Wal {
   async close(): Promise<void> {
     if (this.#activeFile === undefined) return;
     try {
-      if (this.#poison === undefined && !this.#isActiveSealed) await this.#writeMark('clean-stop');
+      if (this.#poison === undefined && !this.#isActiveSealed) await this.#writeLastMark('clean-stop');
     } catch (error) {
       // Without the mark the next start reads as after a crash, which loses nothing.
       if (!(error instanceof ShiplogError && error.code === 'disk-full')) throw error;

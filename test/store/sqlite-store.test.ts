@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +29,17 @@ storeSuite('SqliteStore', async () => {
     dispose: () => rm(directory, { recursive: true }),
   };
 });
+
+/** By thread id. */
+function nicenessOfThreads(): ReadonlyMap<string, { readonly name: string; readonly niceness: number }> {
+  return new Map(
+    readdirSync('/proc/self/task').map((thread) => {
+      const [, name, rest] = /\((.*)\) (.*)/s.exec(readFileSync(`/proc/self/task/${thread}/stat`, 'utf8'))!;
+      // The fields are numbered from 1, and the state is the third.
+      return [thread, { name: name!, niceness: Number(rest!.split(' ')[19 - 3]) }];
+    }),
+  );
+}
 
 describe('SqliteStore', () => {
   let directory: string;
@@ -61,6 +72,17 @@ describe('SqliteStore', () => {
     const { status, stderr } = spawnSync('cp', [path, to]);
     expect(status, stderr.toString()).to.equal(0);
   }
+
+  it('lets the main thread go first where both want one processor', async () => {
+    const before = nicenessOfThreads();
+    createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });
+    await openStore();
+    const opened = [...nicenessOfThreads()].filter(([thread]) => !before.has(thread));
+    const ofStore = opened.filter(([, { name }]) => name.startsWith('store ')).map(([, { niceness }]) => niceness);
+    const { niceness: ofMain } = before.get(String(process.pid))!;
+    expect(ofStore).to.deep.equal([ofMain + 10, ofMain + 10]);
+    expect(nicenessOfThreads().get(String(process.pid))).to.include({ niceness: ofMain });
+  });
 
   it('has in the database file alone what a checkpoint reported, while a writer goes on', async () => {
     createSqliteDatabase(path, { clusterId: TEST_CLUSTER_ID });

@@ -65,7 +65,7 @@ export interface DecodedMark {
 export interface DecodedEnd {
   readonly kind: 'clean' | 'torn' | 'damaged';
   readonly file: string;
-  /** The first bytes that are not the next valid record; the size of the last file where all are. */
+  /** The first bytes that are not the next valid record; behind the last one where all are. */
   readonly offset: number;
   readonly reason: string;
 }
@@ -143,6 +143,8 @@ class LogDecoding {
   /** The epoch in force after the last frame; undefined before the first frame of the log. */
   #epoch: { number: number; id: string | undefined } | undefined;
   #handedOver = false;
+  /** In the last file that was read whole. */
+  #endOfRecords = 0;
 
   constructor(files: ReadonlyMap<string, Uint8Array>, names: readonly string[], appliedLsn: number) {
     this.#files = files;
@@ -166,7 +168,7 @@ class LogDecoding {
       if (end !== undefined) return end;
     }
     const last = this.#names.at(-1) ?? '';
-    const size = this.#files.get(last)?.length ?? 0;
+    const size = this.#endOfRecords;
     if (this.#lsn < this.#appliedLsn) {
       return this.#result('damaged', last, size, `the store has applied ${this.#appliedLsn}, the log ends at ${this.#lsn}`);
     }
@@ -176,7 +178,8 @@ class LogDecoding {
   #readRecords(segment: DecodedSegment, bytes: Buffer, isLast: boolean): DecodedLog | undefined {
     let offset = HEADER_SIZE;
     let sealed = false;
-    while (offset < bytes.length) {
+    // Zeros up to the end of the last file are space for what comes.
+    while (offset < bytes.length && !(isLast && bytes.subarray(offset).every((byte) => byte === 0))) {
       try {
         if (sealed) throw new BadBytes('bytes behind the seal');
         const magic = bytes.toString('latin1', offset, offset + 4);
@@ -200,6 +203,7 @@ class LogDecoding {
       }
     }
     if (!isLast && !sealed) return this.#result('damaged', segment.file, offset, 'no seal, but another segment follows');
+    this.#endOfRecords = offset;
     return undefined;
   }
 

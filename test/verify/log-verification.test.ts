@@ -97,6 +97,16 @@ describe('verifyLog', () => {
       expect(verdicts.damaged).to.be.above(50);
     });
 
+    it('about zeros behind the records: the end of the last segment, damage to any other', async () => {
+      const { files } = await story();
+      const verdicts = await judgeAll(files, function* () {
+        for (const [name, bytes] of files) {
+          for (const zeros of [1, 3, 40, 4096]) yield { name, bytes: Buffer.concat([bytes, Buffer.alloc(zeros)]), hint: `${name} and ${zeros} zeros` };
+        }
+      });
+      expect(verdicts).to.deep.equal({ clean: 4, torn: 0, damaged: 4 * (files.size - 1) });
+    });
+
     it('about what the table has applied', async () => {
       const { files, batches, histories } = await story();
       const last = batches.at(-1)!;

@@ -154,7 +154,7 @@ describe('damage to the log', () => {
     const frames = decodeFiles(disk.contents(DIRECTORY)).frames;
     const { offset } = frames[1]!;
     content[offset + 48] = 99;
-    reseal(content, offset, frames[0]!.chain);
+    reseal(content.subarray(0, frames[1]!.endOffset), offset, frames[0]!.chain);
     const error = await rejectionOf(openWal(diskOf(new Map([[name, content]]))));
     expect(isShiplogError(error, 'log-damaged')).to.be.true;
     expect(error.message).to.contain(`offset ${offset}`).and.contain('kind 99');

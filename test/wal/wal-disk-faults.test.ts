@@ -90,14 +90,14 @@ describe('a disk that fails under the log', () => {
 
   describe('because it is full', () => {
     it('cuts the file back, says so, serves reads, and goes on when there is space again', async () => {
-      wal = await openWal(disk, { segmentBytes: 1 << 20 });
+      wal = await openWal(disk, { segmentBytes: 1 << 14 });
       for (let room = 0; room < 600; room += 23) {
-        const before = segmentContents(disk);
+        const before = recordsOf(disk);
         disk.setCapacity(usedBytes(disk) + room);
-        const error = await rejectionOf(wal.append([frame([put('large', 'x'.repeat(600))])]));
+        const error = await rejectionOf(wal.append([frame([put('large', 'x'.repeat(2000))])]));
         expect(isShiplogError(error, 'disk-full'), String(error)).to.be.true;
         expect(error).to.include({ status: 507 });
-        expect(segmentContents(disk), `room for ${room}`).to.deep.equal(before);
+        expect(recordsOf(disk), `room for ${room}`).to.deep.equal(before);
         expect(wal.isPoisoned).to.be.false;
         expect((await allBatches(wal)).at(-1)!.lastLsn).to.equal(wal.end.lsn);
 
@@ -108,6 +108,23 @@ describe('a disk that fails under the log', () => {
       const decoded = decodeDisk(disk);
       expect(decoded.end.kind).to.equal('clean');
       expect(decoded.expectedLastLsn).to.equal(wal.end.lsn);
+    });
+
+    it('takes what there is room for, and writes no zeros ahead in the last space', async () => {
+      wal = await openWal(disk, { segmentBytes: 1 << 14 });
+      const group = [frame([put('large', 'x'.repeat(2000))])];
+      const groupBytes = 40 + 48 + 8 + 'large'.length + 2000;
+      for (const zerosRoom of [0, 1, 500, 1023]) {
+        const copy = disk.kill();
+        const log = await openWal(copy, { segmentBytes: 1 << 14 });
+        copy.setCapacity(usedBytes(copy) + groupBytes + zerosRoom);
+        await log.append(group);
+        expect(fileBytes(copy), `room for ${zerosRoom}`).to.equal(log.segments.at(-1)!.sizeBytes);
+        expect(await rejectionOf(log.append(group))).to.include({ code: 'disk-full' });
+        copy.setCapacity(Number.POSITIVE_INFINITY);
+        await log.append(group);
+        expect((await openWal(copy.crash({ survives: 'nothing' }))).end).to.deep.equal(log.end);
+      }
     });
 
     it('poisons the log where the file can not be cut back', async () => {
@@ -238,6 +255,15 @@ function usedBytes(disk: MemoryDisk): number {
   return [...disk.contents(DIRECTORY).values()].reduce((sum, content) => sum + content.length, 0);
 }
 
-function segmentContents(disk: MemoryDisk): string[] {
-  return [...disk.contents(DIRECTORY)].filter(([name]) => name.endsWith('.wal')).map(([name, content]) => `${name} ${content.toString('hex')}`);
+/** Of the last segment. */
+function fileBytes(disk: MemoryDisk): number {
+  return [...disk.contents(DIRECTORY)].findLast(([name]) => name.endsWith('.wal'))![1].length;
+}
+
+/** Without what was written ahead of the log. */
+function recordsOf(disk: MemoryDisk): string[] {
+  const { end } = decodeDisk(disk);
+  return [...disk.contents(DIRECTORY)]
+    .filter(([name]) => name.endsWith('.wal'))
+    .map(([name, content]) => `${name} ${content.subarray(0, name === end.file ? end.offset : content.length).toString('hex')}`);
 }

@@ -6,6 +6,9 @@ import type { Disk } from '../../lib/env/disk.ts';
 import { RealDisk } from '../../lib/env/real-disk.ts';
 import { FRAME_HEADER_BYTES, decodeFrameHeader, saltSeed } from '../../lib/wal/frame.ts';
 import { decodeOperations } from '../../lib/wal/operation-codec.ts';
+import { SILENT_LOGGER } from '../../lib/observe/logger.ts';
+import { isZero } from '../../lib/wal/integers.ts';
+import type { Segment } from '../../lib/wal/segment.ts';
 import type { FrameSource, Wal } from '../../lib/wal/wal.ts';
 import { rejectionOf } from '../env/rejection.ts';
 import { makeTemporaryDirectory } from '../env/temporary-directory.ts';
@@ -145,7 +148,7 @@ describe('the log', () => {
   });
 
   it('writes a group with one write and one sync, and answers after the sync', async () => {
-    const wal = await openWal(disk);
+    const wal = await openWal(disk, { segmentBytes: 1 << 20 });
     await wal.append([FIRST_EPOCH]);
     calls.length = 0;
     await wal.append(Array.from({ length: 10 }, (_, index) => frame([put(`k${index}`, 'v')])));
@@ -162,10 +165,10 @@ describe('the log', () => {
     const order = calls.filter((call) => !call.path.endsWith('reserve.spare')).map((call) => `${call.name} ${call.path.split('/').at(-1)}`);
     // Every segment was made as a spare, so its handle bears that name.
     expect(order).to.deep.equal([
-      'writeAt next.spare', 'sync next.spare', // the seal
+      'truncate next.spare', 'writeAt next.spare', 'sync next.spare', // the seal
       'remove next.spare', 'open next.spare', 'writeAt next.spare', 'sync next.spare', // the header
       'rename next.spare', 'syncDirectory wal', 'close next.spare',
-      'writeAt next.spare', 'sync next.spare', // the group
+      'writeAt next.spare', 'writeAt next.spare', 'sync next.spare', // the group, and zeros behind it
     ]);
     expect(calls.find((call) => call.name === 'rename')).to.include({ to: wal.segments[1]!.path });
   });
@@ -239,10 +242,54 @@ describe('the log', () => {
     }
     const sizes = wal.segments.map((segment) => segment.sizeBytes);
     expect(wal.sizeBytes).to.equal(sizes.reduce((sum, size) => sum + size, 0));
-    for (const segment of wal.segments) {
-      expect(disk.contents(DIRECTORY).get(segment.path.split('/').at(-1)!)!.length).to.equal(segment.sizeBytes);
-    }
+    for (const segment of wal.segments.slice(0, -1)) expect(contentOf(segment).length).to.equal(segment.sizeBytes);
   });
+
+  describe('writes zeros ahead', () => {
+    it('once for many groups, each of which then leaves the size of the file as it is', async () => {
+      const wal = await openWal(disk, { segmentBytes: 1 << 16 });
+      await wal.append([FIRST_EPOCH]);
+      const sizes = new Set<number>();
+      const writes = calls.length;
+      for (let group = 0; group < 30; group += 1) {
+        await wal.append([frame([put('k', 'v'.repeat(100))])]);
+        const content = contentOf(wal.segments[0]!);
+        expect(isZero(content, wal.segments[0]!.sizeBytes, content.length)).to.be.true;
+        sizes.add(content.length);
+      }
+      // 30 groups have more than one and fewer than two times the 4 KiB that such a segment is given at once.
+      expect(sizes).to.have.lengthOf(2);
+      expect(calls.slice(writes).filter((call) => call.name === 'writeAt')).to.have.lengthOf(30 + 1);
+    });
+
+    it('takes them away from a segment that is closed and from a log that stops', async () => {
+      const wal = await openWal(disk);
+      await wal.append([FIRST_EPOCH]);
+      while (wal.segments.length < 3) await wal.append([frame([put('k', 'v'.repeat(100))])]);
+      await wal.close();
+      for (const segment of wal.segments) expect(contentOf(segment).length).to.equal(segment.sizeBytes);
+      const decoded = decodeFiles(disk.crash({ survives: 'nothing' }).contents(DIRECTORY));
+      expect(decoded.end.kind).to.equal('clean');
+      expect(decoded.marks.map((mark) => mark.kind).filter((kind) => kind !== 'sync')).to.deep.equal(['seal', 'seal', 'clean-stop']);
+    });
+
+    it('and a recovery cuts them off without a word of a torn tail', async () => {
+      const wal = await openWal(disk, { segmentBytes: 1 << 16 });
+      await wal.append([FIRST_EPOCH]);
+      await wal.append([frame([put('k', 'v')])]);
+      const restarted = disk.crash({ survives: 'nothing' });
+      const warnings: string[] = [];
+      const recovered = await openWal(restarted, { segmentBytes: 1 << 16, logger: { ...SILENT_LOGGER, warn: (message) => void warnings.push(message) } });
+      expect(recovered.end).to.deep.equal(wal.end);
+      expect(recovered.segments[0]!.sizeBytes).to.equal(wal.segments[0]!.sizeBytes);
+      expect(restarted.contents(DIRECTORY).get('00000000000000000001.wal')!.length).to.equal(wal.segments[0]!.sizeBytes);
+      expect(warnings).to.deep.equal([]);
+    });
+  });
+
+  function contentOf(segment: Segment): Buffer {
+    return disk.contents(DIRECTORY).get(segment.path.split('/').at(-1)!)!;
+  }
 });
 
 function withoutHeaderChecksum(bytes: Buffer): string {
