@@ -2,6 +2,7 @@
  * The one way into a node's data, for both roles: log first, then the visible table. A primary's
  * group commit and a replica's receiver are its only callers, one at a time.
  */
+import type { EpochHistory } from '../base/epoch-history.ts';
 import { ShiplogError, assert } from '../base/errors.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { FrameSource, LoggedBatch, Wal } from '../wal/wal.ts';
@@ -23,6 +24,11 @@ export class Committer {
 
   constructor(options: CommitterOptions) {
     this.#options = options;
+  }
+
+  /** Of the log, up to its durable end. */
+  get history(): EpochHistory {
+    return this.#options.wal.history;
   }
 
   /**

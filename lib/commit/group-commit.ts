@@ -4,7 +4,7 @@
  * answer that rests on such an operation waits for its sync like the operation itself. Single writes
  * of several clients share frames; what one client wants to happen together is a frame of its own.
  */
-import type { EpochRef } from '../base/epoch-history.ts';
+import type { EpochHistory, EpochRef } from '../base/epoch-history.ts';
 import { ShiplogError, assert, isShiplogError, messageOf } from '../base/errors.ts';
 import { LIMITS } from '../base/limits.ts';
 import type { DataOperation, PutOperation } from '../base/operation.ts';
@@ -31,7 +31,7 @@ export type NotWritten =
 
 export interface PutListener {
   /** It is durable and visible. */
-  onWritten(lsn: number): void;
+  onWritten(lsn: number, history: EpochHistory): void;
   /** With what `submit` would throw. */
   onFailed(error: unknown): void;
 }
@@ -68,8 +68,35 @@ interface QueuedWrite {
   readonly condition: CommitCondition | undefined;
   readonly awaitsSync: boolean;
   readonly bytes: number;
-  readonly resolve: (outcome: CommitOutcome) => void;
-  readonly reject: (error: unknown) => void;
+  resolve(outcome: CommitOutcome): void;
+  reject(error: unknown): void;
+}
+
+/** A write that is told, without closures: there may be a hundred thousand of them a second. */
+class QueuedPut implements QueuedWrite {
+  readonly kind = 'write';
+  readonly condition = undefined;
+  readonly awaitsSync = true;
+  readonly operation: PutOperation;
+  readonly bytes: number;
+  readonly #listener: PutListener;
+  readonly #committer: Committer;
+
+  constructor(operation: PutOperation, bytes: number, listener: PutListener, committer: Committer) {
+    this.operation = operation;
+    this.bytes = bytes;
+    this.#listener = listener;
+    this.#committer = committer;
+  }
+
+  resolve(outcome: CommitOutcome): void {
+    assert(outcome.outcome === 'written', 'nothing can keep it from being written but the disk');
+    this.#listener.onWritten(outcome.lsn, this.#committer.history);
+  }
+
+  reject(error: unknown): void {
+    this.#listener.onFailed(error);
+  }
 }
 
 interface QueuedBatch {
@@ -84,8 +111,8 @@ interface QueuedBatch {
 /** One operation in a frame, and who is to hear of it. */
 interface FramedWrite {
   readonly operation: DataOperation;
-  readonly resolve: (outcome: CommitOutcome) => void;
-  readonly reject: (error: unknown) => void;
+  resolve(outcome: CommitOutcome): void;
+  reject(error: unknown): void;
 }
 
 interface Group {
@@ -94,8 +121,28 @@ interface Group {
   readonly frames: FramedWrite[][];
   /** Deletes that rest on an operation of this group: it deletes the key before them. */
   readonly dependents: FramedWrite[];
-  /** By key, what the group does to it. */
-  readonly earlier: Map<string, { readonly exists: boolean }>;
+  readonly earlier: EarlierWrites;
+}
+
+/** What a group does to its keys. Groups of nothing but puts never ask, so it is looked through only then. */
+class EarlierWrites {
+  readonly #noted: DataOperation[] = [];
+  readonly #exists = new Map<string, boolean>();
+
+  note(operation: DataOperation): void {
+    this.#noted.push(operation);
+  }
+
+  has(key: string): boolean {
+    return this.exists(key) !== undefined;
+  }
+
+  /** Whether the key exists after the writes noted so far; undefined where none of them is of this key. */
+  exists(key: string): boolean | undefined {
+    for (const operation of this.#noted) this.#exists.set(operation.key, operation.kind === 'put');
+    this.#noted.length = 0;
+    return this.#exists.get(key);
+  }
 }
 
 export class GroupCommit {
@@ -142,12 +189,7 @@ export class GroupCommit {
       listener.onFailed(error);
       return;
     }
-    const resolve = (outcome: CommitOutcome): void => {
-      assert(outcome.outcome === 'written', 'nothing can keep it from being written but the disk');
-      listener.onWritten(outcome.lsn);
-    };
-    const reject = (error: unknown): void => listener.onFailed(error);
-    this.#enqueue({ kind: 'write', operation, condition: undefined, awaitsSync: true, bytes, resolve, reject }, 1);
+    this.#enqueue(new QueuedPut(operation, bytes, listener, this.#options.committer), 1);
   }
 
   /**
@@ -198,7 +240,7 @@ export class GroupCommit {
 
   /** Takes what fits into one group from the queue and decides every condition. */
   #closeGroup(epoch: EpochRef): Group {
-    const group: Group = { epoch, frames: [], dependents: [], earlier: new Map() };
+    const group: Group = { epoch, frames: [], dependents: [], earlier: new EarlierWrites() };
     let frame: FramedWrite[] = [];
     let groupBytes = 0;
     let taken = 0;
@@ -239,7 +281,7 @@ export class GroupCommit {
   /** What of a write goes into the log: itself, or nothing where that is answered already. */
   #frameWrite(write: QueuedWrite, { earlier, dependents }: Group): readonly QueuedWrite[] | 'depends' {
     const { operation } = write;
-    const refusal = this.#refusal(write, earlier.get(operation.key));
+    const refusal = this.#refusal(write, earlier);
     if (refusal === 'depends') return refusal;
     if (refusal !== undefined) {
       if (earlier.has(operation.key) && write.awaitsSync) dependents.push(write);
@@ -247,7 +289,7 @@ export class GroupCommit {
       return [];
     }
     if (!write.awaitsSync) write.resolve({ outcome: 'taken' });
-    earlier.set(operation.key, { exists: operation.kind === 'put' });
+    earlier.note(operation);
     return [write];
   }
 
@@ -269,7 +311,7 @@ export class GroupCommit {
     let restsOnGroup = false;
     const isWritten = operations.map(({ operation }) => {
       if (operation.kind === 'delete') {
-        const before = exists.get(operation.key) ?? group.earlier.get(operation.key)?.exists;
+        const before = exists.get(operation.key) ?? group.earlier.exists(operation.key);
         if (!(before ?? table.get(operation.key) !== undefined)) {
           restsOnGroup ||= group.earlier.has(operation.key);
           return false;
@@ -278,7 +320,7 @@ export class GroupCommit {
       exists.set(operation.key, operation.kind === 'put');
       return true;
     });
-    for (const [key, isThere] of exists) group.earlier.set(key, { exists: isThere });
+    for (const [index, { operation }] of operations.entries()) if (isWritten[index]!) group.earlier.note(operation);
     if (!batch.awaitsSync) batch.resolve({ outcome: 'taken', isWritten });
     const framed = framedWritesOf(batch, isWritten);
     if (framed.length > 0) return framed;
@@ -288,15 +330,16 @@ export class GroupCommit {
   }
 
   /** Why an operation is not written, or undefined where it is. */
-  #refusal(write: QueuedWrite, earlier: { readonly exists: boolean } | undefined): NotWritten | 'depends' | undefined {
+  #refusal(write: QueuedWrite, earlier: EarlierWrites): NotWritten | 'depends' | undefined {
     const { operation, condition } = write;
     if (isUnconditional(write)) return undefined;
-    if (condition !== undefined && earlier !== undefined) return 'depends';
+    const existsInGroup = earlier.exists(operation.key);
+    if (condition !== undefined && existsInGroup !== undefined) return 'depends';
     const { table } = this.#options;
-    const currentLsn = earlier === undefined ? (table.get(operation.key)?.lsn ?? null) : null;
+    const currentLsn = existsInGroup === undefined ? (table.get(operation.key)?.lsn ?? null) : null;
     const restsOnLsn = table.visible.lsn;
     if (condition !== undefined && !condition(currentLsn)) return { outcome: 'precondition-failed', currentLsn, restsOnLsn };
-    const exists = earlier === undefined ? currentLsn !== null : earlier.exists;
+    const exists = existsInGroup ?? currentLsn !== null;
     return operation.kind === 'delete' && !exists ? { outcome: 'absent', restsOnLsn } : undefined;
   }
 

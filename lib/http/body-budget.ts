@@ -15,10 +15,11 @@ export class BodyBudget {
 
   /** An empty reservation, to be grown. */
   open(): BodyReservation {
-    return new BodyReservation((bytes) => this.#take(bytes));
+    return new BodyReservation(this);
   }
 
-  #take(bytes: number): boolean {
+  /** For reservations. @returns false, and nothing changed, where there is no more. */
+  take(bytes: number): boolean {
     if (bytes > 0 && this.#usedBytes + bytes > this.bytesMax) return false;
     this.#usedBytes += bytes;
     assert(this.#usedBytes >= 0, 'more of the body budget was given back than taken');
@@ -28,11 +29,11 @@ export class BodyBudget {
 
 /** One body's share of the budget. */
 export class BodyReservation {
-  readonly #take: (bytes: number) => boolean;
+  readonly #budget: BodyBudget;
   #bytes = 0;
 
-  constructor(take: (bytes: number) => boolean) {
-    this.#take = take;
+  constructor(budget: BodyBudget) {
+    this.#budget = budget;
   }
 
   get bytes(): number {
@@ -42,7 +43,7 @@ export class BodyReservation {
   /** Makes the share at least `bytes` large. False, and nothing changed, where the budget has no more. */
   growTo(bytes: number): boolean {
     if (bytes <= this.#bytes) return true;
-    if (!this.#take(bytes - this.#bytes)) return false;
+    if (!this.#budget.take(bytes - this.#bytes)) return false;
     this.#bytes = bytes;
     return true;
   }
@@ -50,14 +51,14 @@ export class BodyReservation {
   /** Makes the share exactly `bytes` large. False, and nothing changed, where the budget has no more. */
   resizeTo(bytes: number): boolean {
     if (bytes > this.#bytes) return this.growTo(bytes);
-    this.#take(bytes - this.#bytes);
+    this.#budget.take(bytes - this.#bytes);
     this.#bytes = bytes;
     return true;
   }
 
   /** Gives everything back; doing it twice is harmless. */
   release(): void {
-    this.#take(-this.#bytes);
+    this.#budget.take(-this.#bytes);
     this.#bytes = 0;
   }
 }

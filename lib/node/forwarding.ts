@@ -42,10 +42,16 @@ export async function forwardWrite(request: TransportRequest, options: ForwardOp
 /** What the primary said is true all the same; but of a write it is not all that the client asked for. */
 function throwIfWritten({ status, headers }: ForwardedResponse, cause: unknown): void {
   if (status >= 300) return;
+  // Of a write that has no position yet there is only what the primary showed when it took it.
+  if (headers['shiplog-ack'] === 'memory') {
+    if (isShiplogError(cause, 'position-lost')) throw new ShiplogError('position-lost', 'the primary took it, but the cluster has gone on without it', { cause });
+    throw new ShiplogError('not-shown-yet', 'the primary took it, but this replica does not show yet what was there before it', { cause });
+  }
+  // A batch has no ETag: what was visible then is its last position, or later.
   const position = (headers['etag'] ?? '').replaceAll('"', '') || headers['shiplog-position'];
   const extra = { position };
-  if (isShiplogError(cause, 'position-lost')) throw new ShiplogError('position-lost', `the primary wrote it at ${position}, but the cluster has gone on without it`, { cause, extra });
-  throw new ShiplogError('not-shown-yet', `written by the primary at ${position}, but this replica does not show it yet`, { cause, extra });
+  if (isShiplogError(cause, 'position-lost')) throw new ShiplogError('position-lost', `the primary wrote it by ${position}, but the cluster has gone on without it`, { cause, extra });
+  throw new ShiplogError('not-shown-yet', `written by the primary by ${position}, but this replica does not show it yet`, { cause, extra });
 }
 
 async function send(request: TransportRequest, options: ForwardOptions, signal: AbortSignal): Promise<ForwardedResponse> {

@@ -933,10 +933,7 @@ export class Node implements NodeApi {
       );
       return;
     }
-    this.#groupCommit.put(operation, {
-      onWritten: (lsn) => listener.onWritten(lsn, engine.history),
-      onFailed: (error) => listener.onFailed(error),
-    });
+    this.#groupCommit.put(operation, listener);
   }
 
   async writeBatch(writes: readonly BatchWrite[], durability: WriteDurability = {}, { awaitsSync = false }: { readonly awaitsSync?: boolean } = {}): Promise<BatchResult> {

@@ -6,8 +6,8 @@
  * 3. Read and verify every frame from the segment on that holds the store's applied position.
  * 4. At the first bytes that are no record: zeros that were written ahead and a torn tail are cut off,
  *    damage is refused (FORMAT.md draws the line).
- * 5. Write the last group again, same bytes, same place, and sync: if its sync failed just before
- *    the crash, Linux has marked the pages clean and would call a second sync a success.
+ * 5. Cut the file there in any case, write the last group again, same bytes, same place, and sync: if its
+ *    sync failed just before the crash, Linux has marked the pages clean and would call a second sync a success.
  */
 import type { EpochHistory, LogPoint } from '../base/epoch-history.ts';
 import { ShiplogError, assert } from '../base/errors.ts';
@@ -170,7 +170,6 @@ async function readToEnd(options: RecoveryOptions, segments: Segment[]): Promise
       end = reader.point;
       if (reader.badReason !== undefined) {
         if (!isLast || !(await reader.hasOnlyZerosLeft())) await refuseUnlessTorn(options, { segment, file, reader, isLast });
-        await file.truncate(reader.offset);
         segment.sizeBytes = reader.offset;
       }
       if (isLast) await rewriteLastGroup(file, lastGroupOffset, segment.sizeBytes);
@@ -270,6 +269,7 @@ async function* marksFrom(file: DiskFile, segment: Segment, offset: number): Asy
 }
 
 async function rewriteLastGroup(file: DiskFile, offset: number, endOffset: number): Promise<void> {
+  await file.truncate(endOffset);
   const bytes = Buffer.alloc(endOffset - offset);
   let filled = 0;
   while (filled < bytes.length) {

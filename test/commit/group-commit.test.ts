@@ -149,7 +149,7 @@ describe('group commit', () => {
   it('answers disk-full where nothing was written, and the same write succeeds when there is room', async () => {
     const test = await CommitUnderTest.create();
     test.disk.setCapacity(0);
-    expect(await rejectionOf(test.clock.until(test.put('key', 'x'.repeat(5_000))))).to.include({ code: 'disk-full' });
+    expect(await rejectionOf(test.clock.until(test.put('key', 'x'.repeat(2 << 20))))).to.include({ code: 'disk-full' });
     expect(test.table.get('key')).to.equal(undefined);
     test.disk.setCapacity(1 << 30);
     expect(await test.clock.until(test.put('key', 'value'))).to.deep.equal({ outcome: 'written', lsn: 2 });

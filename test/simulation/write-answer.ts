@@ -23,6 +23,8 @@ export function writeAnswerOf(outcome: Outcome<WriteAnswer>, isPlain: boolean): 
 export function batchAnswersOf(outcome: Outcome<readonly WriteAnswer[]>, count: number, isPlain: boolean): readonly WriteAnswer[] {
   if (outcome.kind === 'answered') return outcome.value;
   const answer = withoutAnswer(outcome, isPlain);
+  // Of a batch that was passed on, it tells what the primary showed then, which may be more than the batch's own end.
+  if (answer.outcome === 'position-lost') return Array.from({ length: count }, () => ({ outcome: 'unknown', ackReached: null, position: null }));
   // Errors tell the position of the last operation, where there is one.
   const { position } = answer;
   return Array.from({ length: count }, (_, index) => ({ ...answer, position: position === null || !isPlain ? null : { ...position, lsn: position.lsn - (count - 1 - index) } }));
@@ -47,7 +49,8 @@ function refusedWrite(error: unknown, isPlain: boolean): WriteAnswer {
   const position = typeof told === 'string' ? (parsePosition(told) ?? null) : null;
   switch (error.code) {
     case 'position-lost':
-      return { outcome: 'position-lost', ackReached: null, position };
+      // Taken into memory: it has no position to be lost.
+      return { outcome: position === null ? 'unknown' : 'position-lost', ackReached: null, position };
     // `not-shown-yet` tells a position of the primary, not the write's own.
     case 'ack-timeout':
       // A delete or a condition may also have waited for the write that its refusal rests on; the answer does not say.

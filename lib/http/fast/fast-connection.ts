@@ -10,10 +10,13 @@
  */
 import type { Socket } from 'node:net';
 
+import type { EpochHistory } from '../../base/epoch-history.ts';
 import { assert, unreachable } from '../../base/errors.ts';
 import { KIB } from '../../base/limits.ts';
+import type { WriteListener, WriteResult } from '../../node/node-api.ts';
 import type { BodyReservation } from '../body-budget.ts';
 import { noSuchKey } from '../data-answer.ts';
+import type { FailedRequest } from '../failure-log.ts';
 import { LARGE_ANSWER_LENGTH } from '../large-answer.ts';
 import { decodeValue } from '../value.ts';
 import type { FastPath, HandOverReason } from './fast-path.ts';
@@ -263,35 +266,34 @@ export class FastConnection {
     return reservation;
   }
 
-  #write({ method, bodyKind, ...at }: HotWrite, bytes: Buffer): void {
+  #write(request: HotWrite, bytes: Buffer): void {
     const reservation = this.#takeReservation();
-    const request = { method, route: '/set/' };
     // Copies, both: what the node keeps must not keep the chunk.
-    const key = bytes.toString('latin1', at.keyIndex, at.keyEndIndex);
+    const key = bytes.toString('latin1', request.keyIndex, request.keyEndIndex);
     let value: string;
     try {
-      value = decodeValue(bodyKind, bytes.subarray(at.bodyIndex, at.endIndex));
+      value = decodeValue(request.bodyKind, bytes.subarray(request.bodyIndex, request.endIndex));
     } catch (error) {
       reservation.release();
-      this.#answerNow(this.#path.problem(request, error, NOT_LAST));
+      this.#answerNow(this.#path.problem(failedWrite(request.method), error, NOT_LAST));
       return;
     }
-    const slot: Slot = { answer: undefined };
-    this.#pushSlot(slot);
-    this.#path.node.put({ kind: 'put', key, value }, {
-      onWritten: (lsn, history) => {
-        reservation.release();
-        this.#fill(slot, this.#isLastSlot(slot) ? this.#path.writtenLast(lsn, history) : { lsn, history });
-      },
-      onOther: (result) => {
-        reservation.release();
-        this.#fill(slot, this.#path.written(result, this.#isLastSlot(slot)));
-      },
-      onFailed: (error) => {
-        reservation.release();
-        this.#fill(slot, this.#path.problem(request, error, { isHead: false, isLast: this.#isLastSlot(slot) }));
-      },
-    });
+    const write = new PendingWrite(this, reservation, request.method);
+    this.#pushSlot(write);
+    this.#path.node.put({ kind: 'put', key, value }, write);
+  }
+
+  /** A write of this connection is synced. */
+  answerWritten(write: PendingWrite, lsn: number, history: EpochHistory): void {
+    this.#fill(write, this.#isLastSlot(write) ? this.#path.writtenLast(lsn, history) : { lsn, history });
+  }
+
+  answerOther(write: PendingWrite, result: WriteResult): void {
+    this.#fill(write, this.#path.written(result, this.#isLastSlot(write)));
+  }
+
+  answerFailed(write: PendingWrite, error: unknown): void {
+    this.#fill(write, this.#path.problem(failedWrite(write.method), error, { isHead: false, isLast: this.#isLastSlot(write) }));
   }
 
   /** What is known at once still has to wait for its turn. */
@@ -360,6 +362,39 @@ export class FastConnection {
     for (const [event, listener] of this.#listeners()) this.#socket.off(event, listener);
     this.#path.handOver(this, this.#socket, { reason, rest: this.#rest, hasEnded: this.#hasEnded });
   }
+}
+
+/** Whoever is told what became of a write, and the place of its answer: one object, for there is one of every write. */
+class PendingWrite implements Slot, WriteListener {
+  answer: Slot['answer'];
+  readonly method: HotWrite['method'];
+  readonly #connection: FastConnection;
+  readonly #reservation: BodyReservation;
+
+  constructor(connection: FastConnection, reservation: BodyReservation, method: HotWrite['method']) {
+    this.method = method;
+    this.#connection = connection;
+    this.#reservation = reservation;
+  }
+
+  onWritten(lsn: number, history: EpochHistory): void {
+    this.#reservation.release();
+    this.#connection.answerWritten(this, lsn, history);
+  }
+
+  onOther(result: WriteResult): void {
+    this.#reservation.release();
+    this.#connection.answerOther(this, result);
+  }
+
+  onFailed(error: unknown): void {
+    this.#reservation.release();
+    this.#connection.answerFailed(this, error);
+  }
+}
+
+function failedWrite(method: HotWrite['method']): FailedRequest {
+  return { method, route: '/set/' };
 }
 
 const EMPTY = Buffer.alloc(0);

@@ -324,7 +324,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'refusals-do-not-wait',
     bug: 'B26',
     story: 'a 404 that rests on a delete of the same group is answered before that delete is durable',
-    edits: [{ file: 'commit/group-commit.ts', from: 'if (earlier.has(operation.key) && write.awaitsSync) dependents.push(write);', to: 'if (earlier.size < 0) dependents.push(write);' }],
+    edits: [{ file: 'commit/group-commit.ts', from: 'if (earlier.has(operation.key) && write.awaitsSync) dependents.push(write);', to: 'if (dependents.length < 0) dependents.push(write);' }],
     plan: { ...POWER_CUTS, nodeCount: 2, keyCount: 2, deleteShare: 0.25, acks: [['local', 1]], operations: 900, diskMs: 20, thinkMs: 50, faultMs: 250 },
     caughtAt: 11,
   },
@@ -395,7 +395,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: 'commit/group-commit.ts',
         from: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      return [];",
-        to: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      const puts = operations.slice(0, index).filter((each) => each.operation.kind === 'put');\n      for (const each of puts) group.earlier.set(each.operation.key, { exists: true });\n      return framedWritesOf({ ...batch, operations: puts }, puts.map(() => true));",
+        to: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      const puts = operations.slice(0, index).filter((each) => each.operation.kind === 'put');\n      for (const each of puts) group.earlier.note(each.operation);\n      return framedWritesOf({ ...batch, operations: puts }, puts.map(() => true));",
       },
     ],
     caughtAt: 1,
