@@ -11,14 +11,14 @@ export const LIMITS = {
   /** A batch closes here, unless its only operation is larger. */
   batchBytesMax: 4 * MIB,
   /** A batch also closes here, so that one frame is one short store transaction. */
-  batchOperationsMax: 1024,
+  batchOperationsMax: 4096,
   /** Body of a request for many keys: twice the batch, since escapes count as they are sent. */
   batchBodyBytesMax: 8 * MIB,
   /** Keys that one request may read, and the bytes of their values, unless it is one value. */
   readKeysMax: 1024,
   readBytesMax: 16 * MIB,
   /** An import is committed in batches that close here; one is on its way while the next one is gathered. */
-  importBatchOperations: 1000,
+  importBatchOperations: 4096,
   importBatchBytes: 1 * MIB,
   /** The largest key and value with every byte escaped, as \\u0000 is. */
   importLineBytesMax: 6 * (16 * MIB + 1 * KIB) + 64,

@@ -108,19 +108,74 @@ interface QueuedBatch {
   readonly reject: (error: unknown) => void;
 }
 
-/** One operation in a frame, and who is to hear of it. */
-interface FramedWrite {
-  readonly operation: DataOperation;
-  resolve(outcome: CommitOutcome): void;
+/** A frame to be, and who is to hear of it. */
+interface Frame {
+  readonly operations: readonly DataOperation[];
+  readonly payloadBytes: number;
+  /** @param firstLsn of its operations, which are durable. */
+  resolve(firstLsn: number): void;
   reject(error: unknown): void;
 }
 
+/** Single writes of several clients. */
+class SharedFrame implements Frame {
+  readonly operations: readonly DataOperation[];
+  readonly payloadBytes: number;
+  readonly #writes: readonly QueuedWrite[];
+
+  constructor(writes: readonly QueuedWrite[]) {
+    this.operations = writes.map(({ operation }) => operation);
+    this.payloadBytes = writes.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#writes = writes;
+  }
+
+  resolve(firstLsn: number): void {
+    let lsn = firstLsn;
+    for (const write of this.#writes) {
+      write.resolve({ outcome: 'written', lsn });
+      lsn += 1;
+    }
+  }
+
+  reject(error: unknown): void {
+    for (const write of this.#writes) write.reject(error);
+  }
+}
+
+/** What is written of a batch. */
+class BatchFrame implements Frame {
+  readonly operations: readonly DataOperation[];
+  readonly payloadBytes: number;
+  readonly #batch: QueuedBatch;
+  readonly #isWritten: readonly boolean[];
+
+  constructor(batch: QueuedBatch, isWritten: readonly boolean[]) {
+    this.operations = batch.operations.flatMap(({ operation }, index) => (isWritten[index]! ? [operation] : []));
+    const isWhole = this.operations.length === batch.operations.length;
+    this.payloadBytes = isWhole ? batch.bytes : this.operations.reduce((sum, operation) => sum + encodedSize(operation), 0);
+    this.#batch = batch;
+    this.#isWritten = isWritten;
+  }
+
+  resolve(firstLsn: number): void {
+    let lsn = firstLsn - 1;
+    const lsns = this.#isWritten.map((isWritten) => (isWritten ? (lsn += 1) : null));
+    this.#batch.resolve({ outcome: 'written', lsns, endLsn: lsn });
+  }
+
+  reject(error: unknown): void {
+    this.#batch.reject(error);
+  }
+}
+
+/** Who hears that nothing is written when the group is durable: the answer rests on it. */
+type Dependent = Pick<QueuedWrite, 'resolve' | 'reject'>;
+
 interface Group {
   readonly epoch: EpochRef;
-  /** One list per frame. */
-  readonly frames: FramedWrite[][];
+  readonly frames: Frame[];
   /** Deletes that rest on an operation of this group: it deletes the key before them. */
-  readonly dependents: FramedWrite[];
+  readonly dependents: Dependent[];
   readonly earlier: EarlierWrites;
 }
 
@@ -241,36 +296,36 @@ export class GroupCommit {
   /** Takes what fits into one group from the queue and decides every condition. */
   #closeGroup(epoch: EpochRef): Group {
     const group: Group = { epoch, frames: [], dependents: [], earlier: new EarlierWrites() };
-    let frame: FramedWrite[] = [];
+    let writes: QueuedWrite[] = [];
     let groupBytes = 0;
     let taken = 0;
     const closeFrame = (): void => {
-      if (frame.length > 0) group.frames.push(frame);
-      frame = [];
+      if (writes.length > 0) group.frames.push(new SharedFrame(writes));
+      writes = [];
     };
     for (const entry of this.#queue) {
       if (groupBytes > 0 && groupBytes + entry.bytes > LIMITS.batchBytesMax) break;
-      let framed: readonly FramedWrite[] | 'depends';
+      let framed: QueuedWrite | BatchFrame | 'answered' | 'depends';
       try {
-        framed = entry.kind === 'write' ? this.#frameWrite(entry, group) : this.#frameBatch(entry, group);
+        framed = entry.kind === 'write' ? this.#judgeWrite(entry, group) : this.#judgeBatch(entry, group);
       } catch (error) {
         // The store can't be read: nothing is written, and the others are none the worse.
         entry.reject(error);
-        framed = [];
+        framed = 'answered';
       }
       // Its condition names a position that does not exist yet: decide it against the durable state.
       if (framed === 'depends') break;
       taken += 1;
       this.#queueBytes -= entry.bytes;
       this.#queueOperations -= entry.kind === 'write' ? 1 : entry.operations.length;
-      if (framed.length === 0) continue;
+      if (framed === 'answered') continue;
       groupBytes += entry.bytes;
-      if (entry.kind === 'batch') {
+      if (framed instanceof BatchFrame) {
         closeFrame();
-        group.frames.push([...framed]);
+        group.frames.push(framed);
       } else {
-        frame.push(framed[0]!);
-        if (frame.length === LIMITS.batchOperationsMax) closeFrame();
+        writes.push(framed);
+        if (writes.length === LIMITS.batchOperationsMax) closeFrame();
       }
     }
     closeFrame();
@@ -278,23 +333,23 @@ export class GroupCommit {
     return group;
   }
 
-  /** What of a write goes into the log: itself, or nothing where that is answered already. */
-  #frameWrite(write: QueuedWrite, { earlier, dependents }: Group): readonly QueuedWrite[] | 'depends' {
+  /** A write that goes into the log is returned; whether another one is answered by now or depends on the group, is told. */
+  #judgeWrite(write: QueuedWrite, { earlier, dependents }: Group): QueuedWrite | 'answered' | 'depends' {
     const { operation } = write;
     const refusal = this.#refusal(write, earlier);
     if (refusal === 'depends') return refusal;
     if (refusal !== undefined) {
       if (earlier.has(operation.key) && write.awaitsSync) dependents.push(write);
       else write.resolve(refusal);
-      return [];
+      return 'answered';
     }
     if (!write.awaitsSync) write.resolve({ outcome: 'taken' });
     earlier.note(operation);
-    return [write];
+    return write;
   }
 
   /** What of a batch goes into the log: all but deletes of what does not exist, or nothing. */
-  #frameBatch(batch: QueuedBatch, group: Group): readonly FramedWrite[] | 'depends' {
+  #judgeBatch(batch: QueuedBatch, group: Group): BatchFrame | 'answered' | 'depends' {
     const { table } = this.#options;
     const { operations } = batch;
     if (operations.some(({ operation, condition }) => condition !== undefined && group.earlier.has(operation.key))) return 'depends';
@@ -304,12 +359,15 @@ export class GroupCommit {
       const currentLsn = table.get(operation.key)?.lsn ?? null;
       if (condition(currentLsn)) continue;
       batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });
-      return [];
+      return 'answered';
     }
 
     const exists = new Map<string, boolean>();
     let restsOnGroup = false;
+    // Whether a key exists matters to deletes alone, and most large batches have none.
+    const hasDeletes = operations.some(({ operation }) => operation.kind === 'delete');
     const isWritten = operations.map(({ operation }) => {
+      if (!hasDeletes) return true;
       if (operation.kind === 'delete') {
         const before = exists.get(operation.key) ?? group.earlier.exists(operation.key);
         if (!(before ?? table.get(operation.key) !== undefined)) {
@@ -322,11 +380,10 @@ export class GroupCommit {
     });
     for (const [index, { operation }] of operations.entries()) if (isWritten[index]!) group.earlier.note(operation);
     if (!batch.awaitsSync) batch.resolve({ outcome: 'taken', isWritten });
-    const framed = framedWritesOf(batch, isWritten);
-    if (framed.length > 0) return framed;
+    if (isWritten.includes(true)) return new BatchFrame(batch, isWritten);
     if (restsOnGroup) group.dependents.push(whollyAbsent(batch));
     else batch.resolve({ outcome: 'written', lsns: operations.map(() => null), endLsn: restsOnLsn });
-    return [];
+    return 'answered';
   }
 
   /** Why an operation is not written, or undefined where it is. */
@@ -346,9 +403,10 @@ export class GroupCommit {
   async #commit(group: Group): Promise<void> {
     const { clock, committer, writableEpoch } = this.#options;
     const wallMs = clock.wallMs();
-    const sources: FrameSource[] = group.frames.map((writes) => ({
+    const sources: FrameSource[] = group.frames.map(({ operations, payloadBytes }) => ({
       type: 'operations',
-      operations: writes.map((write) => write.operation),
+      operations,
+      payloadBytes,
       epoch: group.epoch,
       wallMs,
     }));
@@ -356,19 +414,12 @@ export class GroupCommit {
       const batches = await committer.commit(sources);
       // The role again, after the sync: whoever took over meanwhile may not have these operations.
       if (writableEpoch()?.id !== group.epoch.id) throw new ShiplogError('outcome-unknown', 'this node ceased to be the primary while the write was synced');
-      for (const [index, writes] of group.frames.entries()) {
-        let lsn = batches[index]!.firstLsn;
-        for (const write of writes) {
-          write.resolve({ outcome: 'written', lsn });
-          lsn += 1;
-        }
-      }
-      for (const write of group.dependents) write.resolve({ outcome: 'absent', restsOnLsn: batches.at(-1)!.lastLsn });
+      for (const [index, frame] of group.frames.entries()) frame.resolve(batches[index]!.firstLsn);
+      for (const dependent of group.dependents) dependent.resolve({ outcome: 'absent', restsOnLsn: batches.at(-1)!.lastLsn });
     } catch (error) {
       const isCertain = isShiplogError(error, 'disk-full') || isShiplogError(error, 'stopping') || isShiplogError(error, 'outcome-unknown');
       const answer = isCertain ? error : unknownOutcome(error);
-      for (const write of group.frames.flat()) write.reject(answer);
-      for (const write of group.dependents) write.reject(answer);
+      for (const waiting of [...group.frames, ...group.dependents]) waiting.reject(answer);
     }
   }
 
@@ -404,28 +455,13 @@ function checkBatchSize(count: number, bytes: number): void {
   if (count > 1 && bytes > LIMITS.batchBytesMax) throw new ShiplogError('batch-too-large', `the operations take ${bytes} bytes, expected at most ${LIMITS.batchBytesMax} in one batch`);
 }
 
-/** The frame of a batch. Its writes are answered one by one; the batch is when the last of them is. */
-function framedWritesOf({ operations, resolve, reject }: QueuedBatch, isWritten: readonly boolean[]): FramedWrite[] {
-  const lsns: (number | null)[] = operations.map(() => null);
-  const lastIndex = isWritten.lastIndexOf(true);
-  return operations.flatMap(({ operation }, index) => {
-    if (!isWritten[index]!) return [];
-    const settle = (outcome: CommitOutcome): void => {
-      assert(outcome.outcome === 'written', 'what is in a frame is written');
-      lsns[index] = outcome.lsn;
-      if (index === lastIndex) resolve({ outcome: 'written', lsns, endLsn: outcome.lsn });
-    };
-    return [{ operation, resolve: settle, reject }];
-  });
-}
-
 /** A batch of which nothing is left, since the group deletes its keys before it: certain when the group is. */
-function whollyAbsent({ operations, resolve, reject }: QueuedBatch): FramedWrite {
+function whollyAbsent({ operations, resolve, reject }: QueuedBatch): Dependent {
   const settle = (outcome: CommitOutcome): void => {
     assert(outcome.outcome === 'absent', 'a delete that is left out is absent');
     resolve({ outcome: 'written', lsns: operations.map(() => null), endLsn: outcome.restsOnLsn });
   };
-  return { operation: operations[0]!.operation, resolve: settle, reject };
+  return { resolve: settle, reject };
 }
 
 function unknownOutcome(cause: unknown): ShiplogError {

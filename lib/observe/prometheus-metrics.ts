@@ -91,7 +91,7 @@ export function createMetrics(options: PrometheusMetricsOptions): PrometheusMetr
   };
 }
 
-const COUNT_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+const COUNT_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
 /** 256 B to 16 MiB: from one small operation to the largest one. */
 const BYTE_BUCKETS = [8, 10, 12, 14, 16, 18, 20, 22, 24].map((exponent) => 2 ** exponent);
 /** From a fast disk's cache to a disk that is about to die. */

@@ -169,7 +169,7 @@ async function readToEnd(options: RecoveryOptions, segments: Segment[]): Promise
       }
       end = reader.point;
       if (reader.badReason !== undefined) {
-        if (!isLast || !(await reader.hasOnlyZerosLeft())) await refuseUnlessTorn(options, { segment, file, reader, isLast });
+        await refuseUnlessTorn(options, { segment, file, reader, isLast });
         segment.sizeBytes = reader.offset;
       }
       if (isLast) await rewriteLastGroup(file, lastGroupOffset, segment.sizeBytes);
@@ -238,6 +238,8 @@ interface BadBytes {
 async function refuseUnlessTorn(options: RecoveryOptions, bad: BadBytes): Promise<void> {
   const { segment, reader } = bad;
   const { lsn } = reader.point;
+  // Space that was prepared for the next groups.
+  if (bad.isLast && (await reader.hasOnlyZerosLeft())) return;
   const refuse = (why: string): never => {
     throw damaged(segment.path, reader.offset, `${reader.badReason}, and ${why}`);
   };

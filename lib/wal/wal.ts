@@ -39,6 +39,8 @@ export type FrameSource =
   | {
       readonly type: 'operations';
       readonly operations: readonly Operation[];
+      /** What they take in the log, where the caller knows. */
+      readonly payloadBytes?: number;
       /** Epoch of the frame; with an epoch-begin record, the one that it opens. */
       readonly epoch: EpochRef;
       readonly wallMs: number;
@@ -472,6 +474,7 @@ export class Wal {
 
 function frameSize(source: FrameSource): number {
   if (source.type === 'frame') return source.bytes.length;
+  if (source.payloadBytes !== undefined) return FRAME_HEADER_BYTES + source.payloadBytes;
   let size = FRAME_HEADER_BYTES;
   for (const operation of source.operations) size += encodedSize(operation);
   return size;

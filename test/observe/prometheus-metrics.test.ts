@@ -104,7 +104,7 @@ describe('createMetrics', () => {
   it('sorts what is measured into buckets that rise and are wide enough', async () => {
     const metrics = create();
     const histograms: [Histogram, string, number, number][] = [
-      [metrics.batchOperations, 'shiplog_batch_operations', 1, 1024],
+      [metrics.batchOperations, 'shiplog_batch_operations', 1, 4096],
       [metrics.groupBytes, 'shiplog_write_group_bytes', 256, 16 * 1024 * 1024],
       [metrics.syncSeconds, 'shiplog_log_sync_seconds', 0.0001, 10],
       [metrics.applySeconds, 'shiplog_store_apply_seconds', 0.0001, 10],

@@ -13,7 +13,7 @@ import type { Socket } from 'node:net';
 import type { EpochHistory } from '../../base/epoch-history.ts';
 import { assert, unreachable } from '../../base/errors.ts';
 import { KIB } from '../../base/limits.ts';
-import type { WriteListener, WriteResult } from '../../node/node-api.ts';
+import type { HotReads, WriteListener, WriteResult } from '../../node/node-api.ts';
 import type { BodyReservation } from '../body-budget.ts';
 import { noSuchKey } from '../data-answer.ts';
 import type { FailedRequest } from '../failure-log.ts';
@@ -231,12 +231,12 @@ export class FastConnection {
     if (this.#restPieces > PIECES_MAX) this.#leaving = 'slow';
   }
 
-  #read({ keyIndex, keyEndIndex, isHead }: HotRead, bytes: Buffer): HandOverReason | undefined {
-    const { node, answers, output } = this.#path;
+  #read(request: HotRead, bytes: Buffer): HandOverReason | undefined {
+    const { keyIndex, keyEndIndex, isHead } = request;
+    const { node, answers } = this.#path;
     const hot = this.#isBusy ? undefined : node.hotReads();
-    const place = hot?.rows.find(bytes, keyIndex, keyEndIndex);
-    if (place !== undefined && answers.addCached(output, hot!, place, isHead)) {
-      hot!.noteRead();
+    if (hot !== undefined && this.#addCached(hot, bytes, request)) {
+      hot.noteRead();
       return undefined;
     }
     // A copy: what the node keeps must not keep the chunk.
@@ -245,6 +245,8 @@ export class FastConnection {
     try {
       const found = node.read(key);
       if (found === undefined) throw noSuchKey(key);
+      // Now it is in memory, mostly: from there an answer costs less than half.
+      if (hot !== undefined && this.#addCached(hot, bytes, request)) return undefined;
       if (!isHead && found.value.length >= LARGE_ANSWER_LENGTH) return 'large-answer';
       answer = answers.found(found, node.visiblePosition(), { isHead, isLast: false });
     } catch (error) {
@@ -252,6 +254,12 @@ export class FastConnection {
     }
     this.#answerNow(answer);
     return undefined;
+  }
+
+  /** Answers a read of a row in memory. @returns false where there is none. */
+  #addCached(hot: HotReads, bytes: Buffer, { keyIndex, keyEndIndex, isHead }: HotRead): boolean {
+    const place = hot.rows.find(bytes, keyIndex, keyEndIndex);
+    return place !== undefined && this.#path.answers.addCached(this.#path.output, hot, place, isHead);
   }
 
   /** Of a body that is not all here yet, too: until it is handed over it is in memory. */

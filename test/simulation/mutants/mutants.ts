@@ -332,7 +332,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'batches-in-several-frames',
     bug: 'B29',
     story: 'each operation of a batch is a frame of its own, so that a crash or a failover can come between them',
-    edits: [{ file: 'commit/group-commit.ts', from: '        group.frames.push([...framed]);\n', to: '        for (const each of framed) group.frames.push([each]);\n' }],
+    edits: [{ file: 'commit/group-commit.ts', from: '        group.frames.push(framed);\n', to: `        const { operations } = framed;
+        group.frames.push(...operations.map((operation, index) => ({ operations: [operation], resolve: (lsn) => void (index === operations.length - 1 && framed.resolve(lsn - index)), reject: (error) => framed.reject(error) })));
+` }],
     caughtAt: 1,
   },
   {
@@ -364,7 +366,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'batches-share-frames',
     bug: 'B29',
     story: 'a batch gets into the frame of the writes before it, and is not a step of its own',
-    edits: [{ file: 'commit/group-commit.ts', from: '        closeFrame();\n        group.frames.push([...framed]);\n', to: '        frame.push(...framed);\n        closeFrame();\n' }],
+    edits: [{ file: 'commit/group-commit.ts', from: '        closeFrame();\n        group.frames.push(framed);\n', to: `        const shared = new SharedFrame(writes);
+        writes = [];
+        const both = [shared, framed];
+        group.frames.push({ operations: both.flatMap(({ operations }) => operations), resolve: (lsn) => both.forEach((each, index) => each.resolve(lsn + index * shared.operations.length)), reject: (error) => both.forEach((each) => each.reject(error)) });
+` }],
     caughtAt: 1,
   },
   {
@@ -394,8 +400,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'commit/group-commit.ts',
-        from: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      return [];",
-        to: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      const puts = operations.slice(0, index).filter((each) => each.operation.kind === 'put');\n      for (const each of puts) group.earlier.note(each.operation);\n      return framedWritesOf({ ...batch, operations: puts }, puts.map(() => true));",
+        from: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      return 'answered';",
+        to: "      batch.resolve({ outcome: 'precondition-failed', index, currentLsn, restsOnLsn });\n      const puts = operations.slice(0, index).filter((each) => each.operation.kind === 'put');\n      for (const each of puts) group.earlier.note(each.operation);\n      return puts.length === 0 ? 'answered' : new BatchFrame({ ...batch, operations: puts, resolve: () => {}, bytes: puts.reduce((sum, each) => sum + encodedSize(each.operation), 0) }, puts.map(() => true));",
       },
     ],
     caughtAt: 1,
