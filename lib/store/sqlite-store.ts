@@ -15,7 +15,7 @@ import { EpochHistory } from '../base/epoch-history.ts';
 import { assert, isShiplogError, messageOf, ShiplogError, unreachable } from '../base/errors.ts';
 import type { Batch } from '../base/operation.ts';
 import { createSchema } from './schema.ts';
-import { assertSqliteVersion, openReader } from './sqlite-connection.ts';
+import { assertSqliteVersion, openPointReader } from './sqlite-connection.ts';
 import { WAL_BYTES_MAX } from './sqlite-checkpointer.ts';
 import type { ApplyRequest, KeyedRowsPage, RowsPage } from './store-calls.ts';
 import { errorOf, StoreThread } from './store-thread.ts';
@@ -50,6 +50,8 @@ export class SqliteStore implements Store {
   readonly #path: string;
   readonly #reader: Database;
   readonly #select: Statement<[string], StoredRow>;
+  readonly #begin: Statement<[]>;
+  readonly #commit: Statement<[]>;
   readonly #pageCount: Statement<[], number>;
   readonly #pageSizeBytes: number;
   readonly #writer: StoreThread;
@@ -58,6 +60,8 @@ export class SqliteStore implements Store {
   readonly #tasks = new Set<StoreThread>();
   #applied: AppliedState;
   #applying = false;
+  /** Ends the transaction of this turn's reads. */
+  #endOfTurn: NodeJS.Immediate | undefined;
   #closed: Promise<void> | undefined;
 
   /**
@@ -73,7 +77,7 @@ export class SqliteStore implements Store {
       // The writer first: it is the one that may recover, and that turns a snapshot into WAL mode.
       const { clusterId, lsn, chain, epochs } = await writer.call('open', { path: options.path, mode: 'write' });
       await checkpointer.call('open', { path: options.path, mode: 'write' });
-      reader = openReader(options.path);
+      reader = openPointReader(options.path);
       return new SqliteStore({
         path: options.path,
         reader,
@@ -104,6 +108,8 @@ export class SqliteStore implements Store {
     this.#checkpointer = parts.checkpointer;
     this.#applied = parts.applied;
     this.#select = parts.reader.prepare('SELECT value, lsn FROM kv WHERE key = ?');
+    this.#begin = parts.reader.prepare('BEGIN');
+    this.#commit = parts.reader.prepare('COMMIT');
     this.#pageCount = parts.reader.prepare<[], number>('PRAGMA page_count').pluck();
     this.#pageSizeBytes = parts.reader.pragma('page_size', { simple: true }) as number;
   }
@@ -118,11 +124,27 @@ export class SqliteStore implements Store {
    */
   get(key: string): StoredRow | undefined {
     try {
-      // Outside a transaction: the read lock is gone when the row is here.
+      this.#beginReads();
       return this.#select.get(key);
     } catch (error) {
       throw storeError(error, `can't read from ${this.#path}`);
     }
+  }
+
+  /**
+   * The reads of one turn of the event loop share a transaction: taking and giving back the read lock costs two
+   * calls of the system, as much as reading a row. It never outlasts the turn, so no checkpoint waits for it long,
+   * nor the answer to an `apply`, after which everybody may rely on seeing what was applied.
+   */
+  #beginReads(): void {
+    if (this.#reader.inTransaction) return;
+    this.#begin.run();
+    this.#endOfTurn = setImmediate(() => this.#endReads());
+  }
+
+  #endReads(): void {
+    clearImmediate(this.#endOfTurn);
+    if (this.#reader.inTransaction) this.#commit.run();
   }
 
   async apply(batches: readonly Batch[]): Promise<void> {
@@ -132,6 +154,7 @@ export class SqliteStore implements Store {
     this.#applying = true;
     try {
       await this.#writer.call('apply', request);
+      this.#endReads();
       this.#applied = next;
     } finally {
       this.#applying = false;
@@ -223,6 +246,7 @@ export class SqliteStore implements Store {
 
   async #close(): Promise<void> {
     await Promise.all([...this.#tasks].map((thread) => thread.close()));
+    clearImmediate(this.#endOfTurn);
     this.#reader.close();
     await this.#checkpointer.close();
     // The writer last: whoever closes last copies the rest of the WAL, and that must not happen here.
