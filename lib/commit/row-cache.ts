@@ -3,7 +3,7 @@
  * a million of them nothing for the garbage collector to look at.
  *
  *   ring    entry ▸ entry ▸ … ▸ head ▸ (free) ▸ tail ▸ entry ▸ … ▸ lapEnd
- *   entry   hash u32 | key bytes u32 | value bytes u32 | LSN u32 low, u32 high | key | value | to a multiple of 4
+ *   entry   hash u32 | key bytes u16 | value bytes u16 | LSN u32 low, u32 high | key | value | to a multiple of 4
  *   index   buckets of 8 slots: hash u32 | 1 + (place of the entry) / 4, 0 = free
  *
  * New rows are written at the head and take the place of the oldest. A row that is read when its turn is
@@ -14,19 +14,23 @@
 import { KIB } from '../base/limits.ts';
 import type { StoredRow } from '../store/store.ts';
 
-const ENTRY_HEADER_BYTES = 20;
+const ENTRY_HEADER_BYTES = 16;
+/** Words of it. */
 const HASH = 0;
-const KEY_BYTES = 1;
-const VALUE_BYTES = 2;
-const LSN_LOW = 3;
-const LSN_HIGH = 4;
+const SIZES = 1;
+const LSN_LOW = 2;
+const LSN_HIGH = 3;
+
+const SIZE_BITS = 16;
+const SIZE_FACTOR = 2 ** SIZE_BITS;
+const SIZE_MASK = SIZE_FACTOR - 1;
 
 const BUCKET_SLOTS = 8;
 const SLOT_WORDS = 2;
 const BUCKET_BYTES = 4 * SLOT_WORDS * BUCKET_SLOTS;
-/** At most; at least half of that. An entry has 24 bytes and more, mostly about 80, and a slot has 8. */
+/** At most; at least half of that. An entry has 20 bytes and more, mostly about 70, and a slot has 8. */
 const INDEX_SHARE = 1 / 4;
-/** Larger rows cost so much to send that reading them doesn't matter. */
+/** Larger rows cost so much to send that reading them doesn't matter. A size has 16 bits. */
 const ENTRY_BYTES_MAX = 64 * KIB;
 
 export class RowCache {
@@ -72,7 +76,7 @@ export class RowCache {
     const words = this.#words;
     for (let slot = this.#bucketOf(hash), left = BUCKET_SLOTS; left > 0; slot += SLOT_WORDS, left -= 1) {
       const place = this.#placeIn(slot, hash);
-      if (place === undefined || words[place / 4 + KEY_BYTES] !== end - start) continue;
+      if (place === undefined || (words[place / 4 + SIZES]! & SIZE_MASK) !== end - start) continue;
       let at = place + ENTRY_HEADER_BYTES;
       let index = start;
       while (index < end && bytes[at] === source[index]) {
@@ -90,11 +94,23 @@ export class RowCache {
   }
 
   valueStartAt(place: number): number {
-    return place + ENTRY_HEADER_BYTES + this.#words[place / 4 + KEY_BYTES]!;
+    return place + ENTRY_HEADER_BYTES + this.#keyBytesAt(place);
   }
 
   valueEndAt(place: number): number {
-    return this.valueStartAt(place) + this.#words[place / 4 + VALUE_BYTES]!;
+    return this.valueStartAt(place) + this.#valueBytesAt(place);
+  }
+
+  #keyBytesAt(place: number): number {
+    return this.#words[place / 4 + SIZES]! & SIZE_MASK;
+  }
+
+  #valueBytesAt(place: number): number {
+    return this.#words[place / 4 + SIZES]! >>> SIZE_BITS;
+  }
+
+  #entrySizeAt(place: number): number {
+    return entrySize(this.#keyBytesAt(place), this.#valueBytesAt(place));
   }
 
   keep(key: string, row: StoredRow): void {
@@ -106,8 +122,7 @@ export class RowCache {
     const place = this.#makeRoom(size);
     const word = place / 4;
     this.#words[word + HASH] = hash;
-    this.#words[word + KEY_BYTES] = key.length;
-    this.#words[word + VALUE_BYTES] = valueBytes;
+    this.#words[word + SIZES] = valueBytes * SIZE_FACTOR + key.length;
     this.#setLsn(place, row.lsn);
     this.bytes.write(key, place + ENTRY_HEADER_BYTES, 'latin1');
     this.bytes.write(row.value, place + ENTRY_HEADER_BYTES + key.length, 'utf8');
@@ -145,7 +160,7 @@ export class RowCache {
     if (hash === undefined) return undefined;
     for (let slot = this.#bucketOf(hash), left = BUCKET_SLOTS; left > 0; slot += SLOT_WORDS, left -= 1) {
       const place = this.#placeIn(slot, hash);
-      if (place === undefined || this.#words[place / 4 + KEY_BYTES] !== key.length) continue;
+      if (place === undefined || this.#keyBytesAt(place) !== key.length) continue;
       const at = place + ENTRY_HEADER_BYTES;
       let index = 0;
       while (index < key.length && this.bytes[at + index] === key.charCodeAt(index)) index += 1;
@@ -193,7 +208,7 @@ export class RowCache {
     if (ahead >= this.bytes.length / 4) return place;
     const word = place / 4;
     const hash = this.#words[word + HASH]!;
-    const size = entrySize(this.#words[word + KEY_BYTES]!, this.#words[word + VALUE_BYTES]!);
+    const size = this.#entrySizeAt(place);
     this.#clearSlot(place);
     // Room may be made of its own bytes, but nothing is written yet: they are still there.
     const newPlace = this.#makeRoom(size);
@@ -220,8 +235,7 @@ export class RowCache {
   /** Of the last lap. */
   #forgetBefore(end: number): void {
     while (this.#tail < end) {
-      const word = this.#tail / 4;
-      const size = entrySize(this.#words[word + KEY_BYTES]!, this.#words[word + VALUE_BYTES]!);
+      const size = this.#entrySizeAt(this.#tail);
       this.#clearSlot(this.#tail);
       this.#tail += size;
     }

@@ -3,9 +3,8 @@
  * one: each fills it and sends it within one turn, and where the socket could not take everything at once, it
  * keeps the bytes and the next one gets others.
  */
-import type { Socket } from 'node:net';
-
 import { KIB } from '../../base/limits.ts';
+import type { WriteShortcut } from './write-shortcut.ts';
 
 const SIZE_BYTES = 64 * KIB;
 const ZERO = 0x30;
@@ -45,11 +44,11 @@ export class AnswerBuffer {
   }
 
   /** Leaves it empty. */
-  sendTo(socket: Socket): void {
+  sendTo(socket: WriteShortcut): void {
     if (this.#length === 0) return;
     socket.write(this.#bytes.subarray(0, this.#length));
     // What the system has not taken yet stays with the socket.
-    if (socket.writableLength > 0 || this.#bytes.length > SIZE_BYTES) this.#bytes = Buffer.allocUnsafeSlow(SIZE_BYTES);
+    if (socket.isBusy || this.#bytes.length > SIZE_BYTES) this.#bytes = Buffer.allocUnsafeSlow(SIZE_BYTES);
     this.#length = 0;
   }
 

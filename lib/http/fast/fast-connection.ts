@@ -23,6 +23,7 @@ import type { FastPath, HandOverReason } from './fast-path.ts';
 import type { AnswerTerms, HotAnswer, Written } from './hot-answers.ts';
 import { type HotRead, HotRequestReader, type HotWrite } from './hot-request.ts';
 import { ReadShortcut } from './read-shortcut.ts';
+import { WriteShortcut } from './write-shortcut.ts';
 
 /** An answer's place in the order; empty while the node works on it. */
 interface Slot {
@@ -40,7 +41,8 @@ export class FastConnection {
   readonly #socket: Socket;
   readonly #path: FastPath;
   readonly #reader: HotRequestReader;
-  readonly #shortcut: ReadShortcut;
+  readonly #input: ReadShortcut;
+  readonly #output: WriteShortcut;
   /** Received and not taken yet. */
   #rest: Buffer = EMPTY;
   #restPieces = 0;
@@ -71,14 +73,15 @@ export class FastConnection {
     this.#reader = new HotRequestReader(path.limits.headBytesMax);
     this.#idleSinceMs = nowMs;
     for (const [event, listener] of this.#listeners()) socket.on(event, listener);
-    this.#shortcut = new ReadShortcut(socket, this.#onData);
+    this.#input = new ReadShortcut(socket, this.#onData);
+    this.#output = new WriteShortcut(socket, () => this.#proceed());
   }
 
   /** Looks for what takes too long. Never too early: what has happened since the last tick counts as just now. */
   tick(nowMs: number): void {
     const isStuck = this.#isPartial && this.#wasPartial && !this.#wasActive;
     this.#wasPartial = this.#isPartial;
-    if (this.#wasActive || this.#isBusy || this.#socket.writableLength > 0) {
+    if (this.#wasActive || this.#isBusy || this.#output.isBusy) {
       this.#wasActive = false;
       this.#idleSinceMs = nowMs;
       return;
@@ -125,8 +128,6 @@ export class FastConnection {
     else this.#planTurn();
   };
 
-  readonly #onDrain = (): void => this.#proceed();
-
   readonly #onEnd = (): void => {
     // What came just before has not been looked at yet.
     this.#proceed();
@@ -148,7 +149,6 @@ export class FastConnection {
     return [
       ['data', this.#onData],
       ['end', this.#onEnd],
-      ['drain', this.#onDrain],
       ['error', this.#onError],
       ['close', this.#onClose],
     ];
@@ -172,7 +172,7 @@ export class FastConnection {
     } else if (this.#isLast) {
       if (this.#isBusy) this.#socket.pause();
       else this.#socket.destroySoon();
-    } else if (this.#socket.writableNeedDrain || (this.#rest.length > 0 && !this.#isPartial)) {
+    } else if (this.#output.isBusy || (this.#rest.length > 0 && !this.#isPartial)) {
       this.#socket.pause();
     } else if (this.#socket.isPaused()) {
       this.#socket.resume();
@@ -182,7 +182,7 @@ export class FastConnection {
   #mayTake(): boolean {
     if (this.#leaving !== undefined || this.#isLast) return false;
     if (this.#path.output.length >= UNSENT_BYTES_MAX) this.#flush();
-    return this.#slots.length < PENDING_MAX && this.#slotBytes < UNSENT_BYTES_MAX && !this.#socket.writableNeedDrain;
+    return this.#slots.length < PENDING_MAX && this.#slotBytes < UNSENT_BYTES_MAX && !this.#output.isBusy;
   }
 
   #takeRequests(): void {
@@ -360,13 +360,13 @@ export class FastConnection {
   }
 
   #flush(): void {
-    this.#path.output.sendTo(this.#socket);
+    this.#path.output.sendTo(this.#output);
   }
 
   #handOver(reason: HandOverReason): void {
     this.#isGone = true;
     this.#reservation?.release();
-    this.#shortcut.end();
+    this.#input.end();
     for (const [event, listener] of this.#listeners()) this.#socket.off(event, listener);
     this.#path.handOver(this, this.#socket, { reason, rest: this.#rest, hasEnded: this.#hasEnded });
   }

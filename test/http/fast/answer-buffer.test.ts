@@ -3,6 +3,7 @@ import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
 import { expect } from 'chai';
 
 import { AnswerBuffer } from '../../../lib/http/fast/answer-buffer.ts';
+import { WriteShortcut } from '../../../lib/http/fast/write-shortcut.ts';
 
 describe('AnswerBuffer', () => {
   it('sends what was added, and is empty then', async () => {
@@ -14,7 +15,7 @@ describe('AnswerBuffer', () => {
       buffer.addText(' ', true);
     }
     buffer.addBytes(Buffer.from('abcdef'), 2, 4);
-    buffer.sendTo(near);
+    buffer.sendTo(new WriteShortcut(near, () => {}));
     expect(buffer.length).to.equal(0);
     near.end();
     const text = await received(far);
@@ -27,18 +28,36 @@ describe('AnswerBuffer', () => {
     far.pause();
     const buffer = new AnswerBuffer();
     let expected = '';
-    for (let index = 0; near.writableLength < 2_000_000; index += 1) {
+    let drains = 0;
+    const socket = new WriteShortcut(near, () => (drains += 1));
+    for (let index = 0, heldBytes = 0; heldBytes < 2_000_000; index += 1) {
       // Some of them larger than the buffer begins with.
       const text = `${index % 10}`.repeat(index % 7 === 0 ? 200_000 : 50_000);
       expected += text;
       buffer.addText(text, true);
-      buffer.sendTo(near);
+      buffer.sendTo(socket);
+      if (socket.isBusy) heldBytes += text.length;
     }
+    expect(drains).to.equal(0);
     near.end();
     far.resume();
     const text = await received(far);
     close();
     expect(text === expected, 'the bytes that were added').to.equal(true);
+    expect({ drains, isBusy: socket.isBusy }).to.deep.equal({ drains: 1, isBusy: false });
+  });
+
+  it('waits no longer for what the system will not take any more', async () => {
+    const { near, far, close } = await pair();
+    far.pause();
+    const socket = new WriteShortcut(near, () => expect.fail('it was not taken'));
+    while (!socket.isBusy) socket.write(Buffer.alloc(1_000_000));
+    near.destroy();
+    await once(near, 'close');
+    expect(socket.isBusy).to.equal(false);
+    socket.write(Buffer.from('more'));
+    expect(socket.isBusy).to.equal(false);
+    close();
   });
 });
 
