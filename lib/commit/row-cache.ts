@@ -27,7 +27,11 @@ const SIZE_MASK = SIZE_FACTOR - 1;
 
 const BUCKET_SLOTS = 8;
 const SLOT_WORDS = 2;
-const BUCKET_BYTES = 4 * SLOT_WORDS * BUCKET_SLOTS;
+const BUCKET_WORDS = SLOT_WORDS * BUCKET_SLOTS;
+const BUCKET_BYTES = 4 * BUCKET_WORDS;
+/** The index grows with the rows: one that is no larger than it has to be stays in the caches of the processor. */
+const BUCKETS_AT_FIRST = 1024;
+const USED_SLOTS_MAX = 5 / 8;
 /** At most; at least half of that. An entry has 20 bytes and more, mostly about 70, and a slot has 8. */
 const INDEX_SHARE = 1 / 4;
 /** Larger rows cost so much to send that reading them doesn't matter. A size has 16 bits. */
@@ -37,8 +41,10 @@ export class RowCache {
   /** Keys and values stand here. A place is valid until the next call that finds, keeps or drops. */
   readonly bytes: Buffer;
   readonly #words: Uint32Array;
-  readonly #slots: Uint32Array;
-  readonly #bucketMask: number;
+  #slots: Uint32Array;
+  #bucketMask: number;
+  readonly #bucketsMax: number;
+  #usedSlots = 0;
   readonly #entryBytesMax: number;
   /** Where the next entry goes. */
   #head = 0;
@@ -54,8 +60,10 @@ export class RowCache {
     const ring = new ArrayBuffer(ringBytes);
     this.bytes = Buffer.from(ring);
     this.#words = new Uint32Array(ring);
-    this.#slots = new Uint32Array(buckets * BUCKET_SLOTS * SLOT_WORDS);
-    this.#bucketMask = buckets - 1;
+    this.#bucketsMax = buckets;
+    const firstBuckets = Math.min(buckets, BUCKETS_AT_FIRST);
+    this.#slots = new Uint32Array(firstBuckets * BUCKET_WORDS);
+    this.#bucketMask = firstBuckets - 1;
     this.#entryBytesMax = Math.min(ENTRY_BYTES_MAX, ringBytes / 4);
   }
 
@@ -170,7 +178,7 @@ export class RowCache {
   }
 
   #bucketOf(hash: number): number {
-    return (hash & this.#bucketMask) * (BUCKET_SLOTS * SLOT_WORDS);
+    return (hash & this.#bucketMask) * BUCKET_WORDS;
   }
 
   /** Of a slot that holds this hash. */
@@ -181,16 +189,29 @@ export class RowCache {
   }
 
   #setSlot(hash: number, place: number): void {
+    if (this.#usedSlots > USED_SLOTS_MAX * BUCKET_SLOTS * (this.#bucketMask + 1)) this.#growIndex();
     const bucket = this.#bucketOf(hash);
     // Of a full bucket any will do.
     let slot = bucket + ((hash >>> 29) & (BUCKET_SLOTS - 1)) * SLOT_WORDS;
     for (let index = 0; index < BUCKET_SLOTS; index += 1) {
       if (this.#slots[bucket + index * SLOT_WORDS + 1] !== 0) continue;
       slot = bucket + index * SLOT_WORDS;
+      this.#usedSlots += 1;
       break;
     }
     this.#slots[slot] = hash;
     this.#slots[slot + 1] = place / 4 + 1;
+  }
+
+  #growIndex(): void {
+    if (this.#bucketMask + 1 === this.#bucketsMax) return;
+    const before = this.#slots;
+    this.#slots = new Uint32Array(2 * before.length);
+    this.#bucketMask = 2 * this.#bucketMask + 1;
+    this.#usedSlots = 0;
+    for (let slot = 0; slot < before.length; slot += SLOT_WORDS) {
+      if (before[slot + 1] !== 0) this.#setSlot(before[slot]!, (before[slot + 1]! - 1) * 4);
+    }
   }
 
   /** An entry without a slot is not found any more; its bytes are used again when their turn comes. */
@@ -198,7 +219,9 @@ export class RowCache {
     const bucket = this.#bucketOf(this.#words[place / 4 + HASH]!);
     for (let index = 0; index < BUCKET_SLOTS; index += 1) {
       const slot = bucket + index * SLOT_WORDS;
-      if (this.#slots[slot + 1] === place / 4 + 1) this.#slots[slot + 1] = 0;
+      if (this.#slots[slot + 1] !== place / 4 + 1) continue;
+      this.#slots[slot + 1] = 0;
+      this.#usedSlots -= 1;
     }
   }
 

@@ -195,7 +195,9 @@ export class FastPath {
     this.clock.defer(() => {
       const turns = this.#turns;
       this.#turns = [];
-      for (const each of turns) each.takeTurn();
+      this.answers.atOneTime(() => {
+        for (const each of turns) each.takeTurn();
+      });
     });
   }
 

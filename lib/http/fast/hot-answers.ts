@@ -18,6 +18,7 @@ export class HotAnswers {
   readonly #clock: Clock;
   readonly #keepAliveLines: string;
   #second = Number.NaN;
+  #isTimeKept = false;
   #dateLine = '';
   /** From the end of the length on. */
   #ending = NOTHING;
@@ -25,7 +26,10 @@ export class HotAnswers {
   #writtenEnding = NOTHING;
   #positionEpoch: Epoch | undefined;
   /** Up to the LSN that is visible. */
-  #positionHead = NOTHING;
+  #positionHead = '';
+  /** With that LSN, which many answers have in common. */
+  #positionText = NOTHING;
+  #positionLsn = Number.NaN;
   #eTagEpoch: Epoch | undefined;
   /** Between that LSN and the row's. */
   #eTagHead = NOTHING;
@@ -50,8 +54,8 @@ export class HotAnswers {
     this.#keepHeads(history, visibleEpoch, history, rowEpoch);
     const start = rows.valueStartAt(place);
     const end = rows.valueEndAt(place);
-    output.addBytes(this.#positionHead);
-    output.addDecimal(visibleLsn);
+    this.#keepPosition(visibleLsn);
+    output.addBytes(this.#positionText);
     output.addBytes(this.#eTagHead);
     output.addDecimal(lsn);
     output.addBytes(AFTER_ETAG);
@@ -70,8 +74,8 @@ export class HotAnswers {
     const rowEpoch = history.epochAt(lsn);
     if (shownEpoch === undefined || rowEpoch === undefined) return false;
     this.#keepHeads(shown.history, shownEpoch, history, rowEpoch);
-    output.addBytes(this.#positionHead);
-    output.addDecimal(shown.lsn);
+    this.#keepPosition(shown.lsn);
+    output.addBytes(this.#positionText);
     output.addBytes(this.#eTagHead);
     output.addDecimal(lsn);
     this.#keepDate();
@@ -82,12 +86,19 @@ export class HotAnswers {
   #keepHeads(shownHistory: EpochHistory, shownEpoch: Epoch, rowHistory: EpochHistory, rowEpoch: Epoch): void {
     if (shownEpoch !== this.#positionEpoch) {
       this.#positionEpoch = shownEpoch;
-      this.#positionHead = Buffer.from(`${OK}${POSITION_HEADER}: ${beforeLsn(formatPosition(shownHistory.positionOf(shownEpoch.firstLsn)))}`);
+      this.#positionHead = `${OK}${POSITION_HEADER}: ${beforeLsn(formatPosition(shownHistory.positionOf(shownEpoch.firstLsn)))}`;
+      this.#positionLsn = Number.NaN;
     }
     if (rowEpoch !== this.#eTagEpoch) {
       this.#eTagEpoch = rowEpoch;
       this.#eTagHead = Buffer.from(`\r\n${ETAG_HEADER}: ${beforeLsn(formatETag(rowHistory.positionOf(rowEpoch.firstLsn), 'text'))}`);
     }
+  }
+
+  #keepPosition(lsn: number): void {
+    if (lsn === this.#positionLsn) return;
+    this.#positionLsn = lsn;
+    this.#positionText = Buffer.from(`${this.#positionHead}${lsn}`);
   }
 
   written(result: Extract<WriteResult, { outcome: 'written' }>, visible: Position, isLast: boolean): HotAnswer {
@@ -111,7 +122,19 @@ export class HotAnswers {
     return this.#dateLine + (isLast ? LAST_LINES : this.#keepAliveLines);
   }
 
+  /** Answers that are made by `make` have one date: asking for the time costs as much as writing it. */
+  atOneTime(make: () => void): void {
+    this.#keepDate();
+    this.#isTimeKept = true;
+    try {
+      make();
+    } finally {
+      this.#isTimeKept = false;
+    }
+  }
+
   #keepDate(): void {
+    if (this.#isTimeKept) return;
     const second = Math.floor(this.#clock.wallMs() / 1_000);
     if (second === this.#second) return;
     this.#second = second;
