@@ -3,17 +3,17 @@ import type { Database } from 'better-sqlite3';
 import { ShiplogError } from '../base/errors.ts';
 import { assertSchema, readAppliedState } from './schema.ts';
 import { openUnchecked } from './sqlite-connection.ts';
-import type { AppliedRecord } from './store-calls.ts';
+import type { AppliedRecord, FileCheck } from './store-calls.ts';
 
 /** @throws ShiplogError `data-directory-invalid` where the file is foreign, newer or damaged. */
-export function verifyDatabaseFile(path: string): AppliedRecord {
-  return withFile(path, { readonly: true }, (database) => check(database, path));
+export function verifyDatabaseFile(path: string, depth: FileCheck): AppliedRecord {
+  return withFile(path, { readonly: true }, (database) => check(database, path, depth));
 }
 
 /** Verifies the file and gives it to another cluster. It is synced when this returns. */
 export function adoptDatabaseFile(path: string, clusterId: string): AppliedRecord {
   return withFile(path, { readonly: false }, (database) => {
-    check(database, path);
+    check(database, path, 'all');
     // One file without companions, also where the backup was a copy of a live database.
     database.pragma('journal_mode = DELETE');
     database.pragma('synchronous = FULL');
@@ -22,9 +22,9 @@ export function adoptDatabaseFile(path: string, clusterId: string): AppliedRecor
   });
 }
 
-function check(database: Database, path: string): AppliedRecord {
+function check(database: Database, path: string, depth: FileCheck): AppliedRecord {
   assertSchema(database, path);
-  const verdict = database.pragma('integrity_check(1)', { simple: true }) as string;
+  const verdict = database.pragma(depth === 'all' ? 'integrity_check(1)' : 'quick_check(1)', { simple: true }) as string;
   if (verdict !== 'ok') throw damaged(path, verdict);
   const record = describe(database);
   const beyond = database.prepare<[number], { key: string; lsn: number }>('SELECT key, lsn FROM kv WHERE lsn > ? LIMIT 1').get(record.lsn);

@@ -56,7 +56,7 @@ class SqliteWorker {
     copyTable: ({ path }) => this.#copyTable(path),
     rowsByKey: (request) => this.#rowsByKey(request),
     countRows: () => this.#databaseOrThrow().prepare('SELECT count(*) FROM kv').pluck().get() as number,
-    verifyFile: ({ path }) => verifyDatabaseFile(path),
+    verifyFile: ({ path, check }) => verifyDatabaseFile(path, check),
     adoptFile: ({ path, clusterId }) => adoptDatabaseFile(path, clusterId),
   };
 

@@ -26,9 +26,12 @@ export interface StoreCalls {
   readonly rowsByKey: { readonly request: KeyedRowsRequest; readonly result: KeyedRowsPage };
   readonly countRows: { readonly request: undefined; readonly result: number };
   /** Without `open`: the file is not a store yet. */
-  readonly verifyFile: { readonly request: { readonly path: string }; readonly result: AppliedRecord };
+  readonly verifyFile: { readonly request: { readonly path: string; readonly check: FileCheck }; readonly result: AppliedRecord };
   readonly adoptFile: { readonly request: { readonly path: string; readonly clusterId: string }; readonly result: AppliedRecord };
 }
+
+/** `pages`: every page and row, but not whether the index on the key names exactly the rows. `all` takes five times as long. */
+export type FileCheck = 'pages' | 'all';
 
 export type StoreCallName = keyof StoreCalls;
 
