@@ -60,8 +60,6 @@ export class SqliteStore implements Store {
   readonly #tasks = new Set<StoreThread>();
   #applied: AppliedState;
   #applying = false;
-  /** Ends the transaction of this turn's reads. */
-  #endOfTurn: NodeJS.Immediate | undefined;
   #closed: Promise<void> | undefined;
 
   /**
@@ -132,18 +130,17 @@ export class SqliteStore implements Store {
   }
 
   /**
-   * The reads of one turn of the event loop share a transaction: taking and giving back the read lock costs two
-   * calls of the system, as much as reading a row. It never outlasts the turn, so no checkpoint waits for it long,
-   * nor the answer to an `apply`, after which everybody may rely on seeing what was applied.
+   * Reads that follow one another without a pause share a transaction: taking and giving back the read lock costs
+   * two calls of the system, as much as reading a row. It ends with what runs now, so no checkpoint waits for it
+   * long, nor the answer to an `apply`, after which everybody may rely on seeing what was applied.
    */
   #beginReads(): void {
     if (this.#reader.inTransaction) return;
     this.#begin.run();
-    this.#endOfTurn = setImmediate(() => this.#endReads());
+    queueMicrotask(() => this.#endReads());
   }
 
   #endReads(): void {
-    clearImmediate(this.#endOfTurn);
     if (this.#reader.inTransaction) this.#commit.run();
   }
 
@@ -246,7 +243,6 @@ export class SqliteStore implements Store {
 
   async #close(): Promise<void> {
     await Promise.all([...this.#tasks].map((thread) => thread.close()));
-    clearImmediate(this.#endOfTurn);
     this.#reader.close();
     await this.#checkpointer.close();
     // The writer last: whoever closes last copies the rest of the WAL, and that must not happen here.
