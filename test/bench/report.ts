@@ -83,8 +83,8 @@ function oneConnectionTable(rounds: readonly Round[]): readonly string[] {
     ['', 'per s', 'p50', 'p99', 'p50 of SET × this'],
     [
       row('SET', ({ oneConnection }) => oneConnection),
-      row('write + fdatasync, growing file (as the log)', ({ syncGrown }) => syncGrown),
-      row('write + fdatasync, existing blocks', ({ syncOverwritten }) => syncOverwritten),
+      row('write + fdatasync, growing file', ({ syncGrown }) => syncGrown),
+      row('write + fdatasync, existing blocks (as the log)', ({ syncOverwritten }) => syncOverwritten),
     ],
   );
 }

@@ -2,7 +2,7 @@
  * sync-loop.ts FILE BYTES SECONDS grown|overwritten
  *
  * What the disk alone takes for one write of BYTES and its fdatasync, one after the other: at the end
- * of a growing file, as the log writes, or over blocks that the file has already.
+ * of a growing file, or over blocks that the file has already, as the log writes.
  */
 import { closeSync, fdatasyncSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { percentile } from './statistics.ts';
